@@ -1,0 +1,131 @@
+"""The nouns that every room shares. No torch: listing and checking data must start at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int16, UInt8
+
+IGNORE = -1
+"""Target value of a pixel that counts nowhere. Negative, so that no class can ever have it."""
+
+Color = tuple[int, int, int]
+"""Red, green, blue in [0, 255]."""
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Class names, their colours, and how the raw values of a mask map to them.
+
+    Args:
+        names: One per class; the position is the class index.
+        colors: One per class.
+        values: Raw mask value -> class index, or `IGNORE`. A raw value that is not listed is an
+            error. Empty for colour masks and for classification.
+        by_color: Masks are pictures whose pixels have the `colors`.
+        threshold: Grey masks with values in between (anti-aliased) are cut at half, with a warning.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+    values: Mapping[int, int] = field(default_factory=dict)
+    by_color: bool = False
+    threshold: bool = False
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One labelled image: where its pixels lie, and where its target lies.
+
+    Args:
+        key: Short and unique in its split; names the entry in tables, files and messages.
+        image: The file.
+        target: The mask's file, a class index, or None where there is no label.
+        window: The part of image and mask that is this entry; None is all of it.
+        source: What the entry was cut from; entries of one source belong in one split unless the
+            layout keeps a guard between them. Empty means the image itself.
+    """
+
+    key: str
+    image: Path
+    target: Path | int | None
+    window: Window | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What a layout found.
+
+    Args:
+        classes: Shared by all splits.
+        splits: Entries by split name, "train" and "val" at least.
+        guard: Pixels kept between splits that are cut from one picture; None where no picture
+            is shared.
+    """
+
+    classes: Classes
+    splits: Mapping[str, tuple[Entry, ...]]
+    guard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One decoded entry, or an augmented crop of it."""
+
+    image: UInt8[np.ndarray, "h w c"]
+    target: Int16[np.ndarray, "h w"] | int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one size, stacked."""
+
+    images: UInt8[np.ndarray, "n h w c"]
+    targets: Int16[np.ndarray, "n *hw"]
+    keys: tuple[str, ...]
+
+
+EventKind = Literal["start", "step", "validate", "epoch", "save", "note", "stop", "progress"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a job tells whoever watches: console, notebook, log or a web page.
+
+    What `data` holds, by kind:
+        start: `steps` (in all), `epochs`, `step` (the first to come; above 0 after a resume).
+        step: `step` (done so far), `loss`, `lr`, `images` (in this step), `seconds` (of it).
+        validate: `done`, `total` images.
+        epoch: one row of the log: `epoch`, `step`, `train_loss`, `val_loss`, `score`, `lr`,
+            `seconds`, `best` (whether it is the best so far).
+        save: `path`.
+        progress: `what` ("predict", "evaluate", "check", ...), `done`, `total`.
+        note: `text`, one sentence for the user.
+        stop: `why`.
+    """
+
+    kind: EventKind
+    data: Mapping[str, Any]
+
+
+OnEvent = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """An `OnEvent` that tells nobody."""
