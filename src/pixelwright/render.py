@@ -1,0 +1,389 @@
+"""Labels as pictures: class colours, overlays, panels to compare, contact sheets.
+
+colors = palette(len(classes))
+overlay(image, target, colors)                     # the image, tinted by class
+comparison(image, target, prediction, classes)     # image, truth, prediction, errors
+"""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from pixelwright.types import IGNORE, Classes, Color
+
+# Dark slate for the first class, which mostly is the background, then the colours of Okabe and
+# Ito, which people with any form of colour blindness tell apart: https://jfly.uni-koeln.de/color
+_FIRST: tuple[Color, ...] = (
+    (38, 45, 58),
+    (255, 149, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+_HATCH: tuple[Color, Color] = ((242, 242, 242), (186, 186, 186))
+_MISSED: Color = (230, 25, 110)
+_FALSE_ALARM: Color = (0, 190, 235)
+_PAPER: Color = (255, 255, 255)
+_INK: Color = (28, 32, 38)
+_PALE_INK: Color = (104, 112, 122)
+
+# How the three kinds of dichromats see linear RGB: Machado et al., 2009, severity 1,
+# https://doi.org/10.1109/TVCG.2009.113. The identity is everyone else.
+_VISIONS = np.array(
+    [
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    ]
+)
+# Oklab, https://bottosson.github.io/posts/oklab: equal distances look about equally different.
+_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+@lru_cache(maxsize=16)
+def palette(count: int) -> tuple[Color, ...]:
+    """Colours for `count` classes, all different, also for colour-blind eyes where possible.
+
+    The first is dark, the second vivid: background and foreground of a task with two classes. The
+    colours of few classes are the first colours of many, so adding a class recolours nothing.
+    """
+    chosen = list(_FIRST[:count])
+    # 13 levels a channel are 2197 candidates; more classes than a third of that need more.
+    levels = max(13, math.ceil((3 * count) ** (1 / 3)))
+    axis = np.linspace(0, 255, levels).round().astype(np.uint8)
+    candidates = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    seen = _seen(candidates)
+    # Oklab stretches what is nearly black: such colours are far apart in it and look the same.
+    candidates, seen = candidates[seen[:, 0, 0] > 0.35], seen[seen[:, 0, 0] > 0.35]
+    taken = np.array([*_FIRST, *_HATCH], np.uint8)
+    nearest = np.min([_distance(seen, color) for color in _seen(taken)], axis=0)
+    while len(chosen) < count:
+        best = int(nearest.argmax())
+        red, green, blue = candidates[best].tolist()
+        chosen.append((red, green, blue))
+        nearest = np.minimum(nearest, _distance(seen, seen[best]))
+    return tuple(chosen)
+
+
+def _seen(colors: UInt8[np.ndarray, "n 3"]) -> Float[np.ndarray, "n visions 3"]:
+    """Each colour in Oklab, as each kind of eye sees it."""
+    light = ((colors / 255 + 0.055) / 1.055) ** 2.4
+    by_eye = np.einsum("vij,nj->nvi", _VISIONS, light).clip(0, 1)
+    return np.asarray(np.cbrt(by_eye @ _TO_LMS.T) @ _TO_LAB.T)
+
+
+def _distance(
+    seen: Float[np.ndarray, "n visions 3"], color: Float[np.ndarray, "visions 3"]
+) -> Float[np.ndarray, " n"]:
+    """How different each colour is from one, to the eye that tells them apart worst."""
+    return np.asarray(np.linalg.norm(seen - color, axis=-1).min(axis=-1))
+
+
+def colorize(
+    target: Integer[np.ndarray, "h w"], colors: Sequence[Color]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture of a label map. `IGNORE` pixels are hatched in pale grey."""
+    table = np.array([*colors, (0, 0, 0)], np.uint8)
+    picture: np.ndarray = table[target]
+    ignored = target == IGNORE
+    if ignored.any():
+        rows, columns = np.nonzero(ignored)
+        picture[rows, columns] = np.array(_HATCH, np.uint8)[((rows + columns) % 8 < 2).astype(int)]
+    return picture
+
+
+def overlay(
+    image: UInt8[np.ndarray, "h w c"],
+    target: Integer[np.ndarray, "h w"],
+    colors: Sequence[Color],
+    alpha: float = 0.5,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image, tinted by class; `IGNORE` pixels stay as they are.
+
+    Args:
+        image: One channel or three.
+        target: Class indices, or `IGNORE`.
+        colors: One per class.
+        alpha: Weight of the tint, in [0, 1].
+    """
+    image = _three_channels(image)
+    mixed = cv2.addWeighted(image, 1 - alpha, colorize(target, colors), alpha, 0)
+    ignored = target == IGNORE
+    mixed[ignored] = image[ignored]
+    return np.asarray(mixed)
+
+
+def comparison(
+    image: UInt8[np.ndarray, "h w c"],
+    target: Integer[np.ndarray, "h w"] | None,
+    prediction: Integer[np.ndarray, "h w"],
+    classes: Classes,
+    caption: str = "",
+    *,
+    side: int = 560,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A panel with titles and legend: image, truth, prediction, errors.
+
+    Without a target it shows image, prediction, and the prediction over the image. With two
+    classes the errors tell apart what was missed and what was a false alarm.
+
+    Args:
+        image: One channel or three.
+        target: Class indices, or `IGNORE`; None where the truth is not known.
+        prediction: Class indices.
+        classes: Names and colours for the legend.
+        caption: A line above the pictures.
+        side: Longest side of each picture in pixels. Larger images are made smaller; tiny ones are
+            enlarged without smoothing.
+    """
+    share = math.nan if target is None else _share_wrong(target, prediction)
+    height, width = _fitted(image.shape[0], image.shape[1], side)
+    image = _resize_image(_three_channels(image), height, width)
+    prediction = _resize_labels(prediction, height, width)
+    colors = classes.colors
+    if target is None:
+        pictures = [
+            ("image", image),
+            ("prediction", colorize(prediction, colors)),
+            ("prediction over image", overlay(image, prediction, colors)),
+        ]
+        return _sheet(pictures, caption, _class_legend(prediction, None, classes))
+    target = _resize_labels(target, height, width)
+    errors, error_legend = _errors(image, target, prediction, classes)
+    legend = [*_class_legend(prediction, target, classes), *error_legend]
+    pictures = [
+        ("image", image),
+        ("truth", colorize(target, colors)),
+        ("prediction", colorize(prediction, colors)),
+        (f"errors: {100 * share:.1f} % of pixels" if share >= 0 else "errors", errors),
+    ]
+    return _sheet(pictures, caption, legend)
+
+
+def contact_sheet(
+    panels: Sequence[UInt8[np.ndarray, "_ _ _"]],
+    columns: int,
+    *,
+    titles: Sequence[str] = (),
+    caption: str = "",
+    side: int = 320,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Pictures of any sizes in rows of `columns`.
+
+    Args:
+        panels: One channel or three each.
+        columns: Pictures in a row.
+        titles: One above each picture, or none.
+        caption: A line above all.
+        side: Longest side of each picture in pixels.
+    """
+    labelled = []
+    for position, panel in enumerate(panels):
+        height, width = _fitted(panel.shape[0], panel.shape[1], side)
+        title = titles[position] if titles else ""
+        labelled.append((title, _resize_image(_three_channels(panel), height, width)))
+    return _sheet(labelled, caption, [], columns)
+
+
+def printable(text: str) -> str:
+    """The text with what a name may hide made visible: control and direction marks, odd spaces."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def _three_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
+    return image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
+
+
+def _fitted(height: int, width: int, side: int) -> tuple[int, int]:
+    longest = max(height, width)
+    if longest < side // 2:
+        factor = side // 2 // longest
+        return height * factor, width * factor
+    scale = min(1.0, side / longest)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _resize_image(
+    image: UInt8[np.ndarray, "h w 3"], height: int, width: int
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    smaller = height < image.shape[0] or width < image.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how))
+
+
+def _resize_labels(
+    labels: Integer[np.ndarray, "h w"], height: int, width: int
+) -> Integer[np.ndarray, "_ _"]:
+    size = (width, height)
+    return np.asarray(
+        cv2.resize(labels.astype(np.int16), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    )
+
+
+Legend = list[tuple[Color | None, str]]
+"""Swatch and name; the swatch None is the hatch of `IGNORE`."""
+
+
+def _class_legend(
+    prediction: Integer[np.ndarray, "h w"],
+    target: Integer[np.ndarray, "h w"] | None,
+    classes: Classes,
+    most: int = 24,
+) -> Legend:
+    """The classes that occur, the frequent ones first where there are too many to name."""
+    pixels = np.bincount(prediction.ravel(), minlength=len(classes))
+    if target is not None:
+        pixels = pixels + np.bincount(target[target != IGNORE].ravel(), minlength=len(classes))
+    occurring = [int(k) for k in np.argsort(-pixels, kind="stable") if pixels[k] > 0]
+    shown = sorted(occurring[:most]) if len(classes) > 12 else range(len(classes))
+    legend: Legend = [(classes.colors[k], classes.names[k]) for k in shown]
+    if len(classes) > 12 and len(occurring) > most:
+        legend.append((_PAPER, f"and {len(occurring) - most} more"))
+    if target is not None and (target == IGNORE).any():
+        legend.append((None, "not counted"))
+    return legend
+
+
+def _share_wrong(
+    target: Integer[np.ndarray, "h w"], prediction: Integer[np.ndarray, "h w"]
+) -> float:
+    counted = target != IGNORE
+    wrong = counted & (target != prediction)
+    return float(wrong.sum() / counted.sum()) if counted.any() else math.nan
+
+
+def _errors(
+    image: UInt8[np.ndarray, "h w 3"],
+    target: Integer[np.ndarray, "h w"],
+    prediction: Integer[np.ndarray, "h w"],
+    classes: Classes,
+) -> tuple[UInt8[np.ndarray, "h w 3"], Legend]:
+    """The image in pale grey with the wrong pixels marked, and the legend."""
+    wrong = (target != IGNORE) & (target != prediction)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    picture = np.repeat((150 + 0.4 * grey).astype(np.uint8)[:, :, None], 3, axis=2)
+    if len(classes) != 2:
+        picture[wrong] = _MISSED
+        return picture, [(_MISSED, "wrong")]
+    picture[wrong & (target == 1)] = _MISSED
+    picture[wrong & (target == 0)] = _FALSE_ALARM
+    name = classes.names[1]
+    return picture, [(_MISSED, f"missed {name}"), (_FALSE_ALARM, f"false {name}")]
+
+
+def _sheet(
+    pictures: list[tuple[str, UInt8[np.ndarray, "_ _ 3"]]],
+    caption: str,
+    legend: Legend,
+    columns: int = 0,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Pictures in a grid on white, titles above them, the legend below."""
+    cell_height = max(picture.shape[0] for _, picture in pictures)
+    cell_width = max(180, *(picture.shape[1] for _, picture in pictures))
+    columns = columns or _columns(len(pictures), cell_width / cell_height)
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    size = 13 if cell_width < 320 else 17
+    gap, margin, line = size, round(1.4 * size), round(1.7 * size)
+    title = line if any(text for text, _ in pictures) else 0
+    width = 2 * margin + columns * cell_width + (columns - 1) * gap
+    lines = _legend_lines(legend, width - 2 * margin, size)
+    top = margin + (round(1.5 * line) if caption else 0)
+    bottom = len(lines) * line + (gap // 2 if lines else 0)
+    height = top + rows * (title + cell_height) + (rows - 1) * gap + bottom + margin
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if caption:
+        bold = _font(round(1.2 * size), bold=True)
+        text = _shortened(caption, bold, width - 2 * margin)
+        draw.text((margin, margin), text, _INK, bold, anchor="la")
+    for position, (text, picture) in enumerate(pictures):
+        left = margin + position % columns * (cell_width + gap)
+        y = top + position // columns * (title + cell_height + gap)
+        font = _font(size)
+        draw.text((left, y), _shortened(text, font, cell_width), _PALE_INK, font, anchor="la")
+        sheet.paste(Image.fromarray(picture), (left, y + title))
+    y = height - margin - len(lines) * line + (line - size) // 2
+    for row in lines:
+        x = margin
+        for color, name, advance in row:
+            _swatch(draw, x, y, size, color)
+            draw.text((x + 1.5 * size, y + size / 2), name, _INK, _font(size), anchor="lm")
+            x += advance
+        y += line
+    return np.array(sheet)
+
+
+def _columns(count: int, aspect: float) -> int:
+    """The columns of full rows that make the sheet's shape nearest to 3:2, as screens are."""
+    full = [columns for columns in range(1, count + 1) if count % columns == 0]
+    return min(full, key=lambda columns: abs(math.log(aspect * columns**2 / count / 1.5)))
+
+
+def _swatch(draw: ImageDraw.ImageDraw, x: int, y: int, size: int, color: Color | None) -> None:
+    edge = (x, y, x + size, y + size)
+    if color != _PAPER:
+        draw.rectangle(edge, color or _HATCH[0], _HATCH[1] if color is None else None)
+    if color is None:
+        draw.line((x, y + size, x + size, y), _HATCH[1], 2)
+
+
+def _legend_lines(
+    legend: Legend, width: int, size: int
+) -> list[list[tuple[Color | None, str, int]]]:
+    lines: list[list[tuple[Color | None, str, int]]] = []
+    room = 0
+    for color, name in legend:
+        text = _shortened(name, _font(size), width - 3 * size)
+        advance = round(_font(size).getlength(text) + 3 * size)
+        if not lines or advance - round(1.2 * size) > room:
+            lines.append([])
+            room = width
+        lines[-1].append((color, text, advance))
+        room -= advance
+    return lines
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    text = printable(text)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+@lru_cache(maxsize=32)
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib ships: it has far more letters than Pillow's own font."""
+    found = importlib.util.find_spec("matplotlib")
+    assert found is not None and found.origin is not None, "matplotlib is a dependency"
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    fonts = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return ImageFont.truetype(str(fonts / name), size)
