@@ -1,0 +1,1 @@
+"""Bricks shared by two models or more, and what a model can see."""
