@@ -1,0 +1,1 @@
+"""Scores: counts that add, what is computed from them, and how sure it is."""
