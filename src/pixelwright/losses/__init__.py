@@ -1,0 +1,5 @@
+"""What training makes small, one function a file."""
+
+from pixelwright.registry import Registry
+
+losses = Registry("loss", "pixelwright.losses")
