@@ -1,0 +1,40 @@
+"""Pictures into labels: train, evaluate and run networks that classify pixels.
+
+    import pixelwright as pw
+
+    run = pw.train("recipe.toml")
+    scores = pw.evaluate(run, split="val")
+    prediction = pw.predict(run, "photo.jpg")
+
+Everything is found on first use, so that importing this is instant.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelwright.jobs import evaluate, predict, report, train
+    from pixelwright.recipe import Recipe
+    from pixelwright.run import Run
+
+__version__ = "0.1.0"
+__all__ = ["Recipe", "Run", "evaluate", "predict", "report", "train"]
+
+_HOMES = {
+    "train": "pixelwright.jobs",
+    "evaluate": "pixelwright.jobs",
+    "predict": "pixelwright.jobs",
+    "report": "pixelwright.jobs",
+    "Recipe": "pixelwright.recipe",
+    "Run": "pixelwright.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pixelwright' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

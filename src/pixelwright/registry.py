@@ -1,8 +1,8 @@
 """Build by name: "unet:width=32,upsample=bilinear" names a builder and its options.
 
 A builder is a function. Its keyword-only parameters are the user's options, so its signature is the
-schema; its positional parameters are handed over by the program. Names are file names with dashes, so
-listing them imports nothing:
+schema; its positional parameters are handed over by the program. Names are file names with dashes,
+so listing them imports nothing:
 
     models = Registry("model", "pixelwright.models")
     list(models)                                       # ["fcn", "fcnn", "unet"]

@@ -1,0 +1,78 @@
+"""A first recipe for data that nobody wrote one for: sizes, classes and memory decide.
+
+recipe = propose(Spec("folders", {"images": "photos", "masks": "labels"}), found, findings)
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pixelwright import build
+from pixelwright.images import size
+from pixelwright.models import models
+from pixelwright.nn.receptive import field_of
+from pixelwright.recipe import Augment, Recipe, Train
+from pixelwright.registry import Spec
+from pixelwright.types import Index
+
+MINUTES = 20.0
+"""When nobody says how long: a coffee, and enough for a few hundred small pictures on a laptop."""
+LARGEST_CROP = 256
+RARE = 0.15
+"""A class with a smaller share of the pixels gets the help of the Dice loss."""
+
+
+def propose(data: Spec, index: Index, shares: Mapping[str, float]) -> Recipe:
+    """A recipe that will do well on most data, to start from.
+
+    Args:
+        data: The layout, as it will stand in the recipe.
+        index: What the layout found.
+        shares: Of the counted training pixels, by class name.
+
+    A U-Net of depth 4 sees 140 pixels far. On small images a shallower one trains faster and loses
+    nothing; on one picture cut into blocks it also keeps the guard band narrow.
+    """
+    sides = [_smallest_side(index)]
+    paired = index.guard is not None
+    depth = 3 if paired or min(sides) < 192 else 4
+    model = Spec("unet", {"depth": depth, "width": 24 if depth == 4 else 32})
+    if paired:
+        radius = field_of(models.build(model, classes=len(index.classes), channels=3), 3).radius
+        data = data.with_option("guard", max(radius, index.guard or 0))
+        index = build.load_index(data)
+        sides = [_smallest_side(index)]
+    rule = 2**depth
+    crop = max(min(LARGEST_CROP, min(sides) // rule * rule), rule)
+    rare = min((s for s in shares.values() if s > 0), default=1.0) < RARE
+    return Recipe(
+        data=data,
+        model=model,
+        loss="cross-entropy + dice" if rare else "cross-entropy",
+        train=Train(
+            minutes=MINUTES,
+            batch_size=8,
+            crop=crop,
+            optimizer=Spec("adamw"),
+            lr=2e-3,
+            clip=1.0,
+            ema=0.99,
+        ),
+        augment=Augment(
+            rotate=15,
+            scale=(0.75, 1.33),
+            brightness=0.2,
+            contrast=0.2,
+            saturation=0.2,
+            hue=0.02,
+        ),
+    )
+
+
+def _smallest_side(index: Index) -> int:
+    """The median over training entries of their smaller side, in pixels."""
+    sides = [
+        min(e.window.height, e.window.width) if e.window else min(size(e.image))
+        for e in index.splits["train"]
+    ]
+    return int(np.median(sides))

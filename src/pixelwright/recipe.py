@@ -1,0 +1,336 @@
+"""A recipe: everything about one training, as a typed TOML file that holds only what differs.
+
+recipe = Recipe.read("recipes/camvid-unet.toml").override(["model.width=16", "train.minutes=5"])
+recipe.model                # Spec("unet", {"width": 16})
+recipe.to_toml()            # only what differs from the defaults
+Recipe.model_json_schema()  # for editors
+"""
+
+import importlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from pixelwright.errors import RecipeError, unknown
+from pixelwright.registry import Registry, Spec, parse_sum
+
+# Where each kind of spec is looked up. Named, not imported: a recipe can be read by those who
+# never build it.
+_REGISTRIES = {
+    "model": "pixelwright.models:models",
+    "data": "pixelwright.data.index:layouts",
+    "loss": "pixelwright.losses:losses",
+    "optimizer": "pixelwright.training.optim:optimizers",
+    "schedule": "pixelwright.training.schedule:schedules",
+}
+
+
+def _registry(kind: str) -> Registry:
+    module, _, name = _REGISTRIES[kind].partition(":")
+    found: Registry = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _reader(kind: str) -> BeforeValidator:
+    """Takes `name:key=value` or a table with `name`, and checks it against the registry."""
+
+    def read(value: object) -> Spec:
+        if isinstance(value, str):
+            try:
+                value = Spec.parse(value)
+            except RecipeError as error:
+                raise ValueError(str(error)) from None
+        elif isinstance(value, Mapping):
+            table = dict(value)
+            if not isinstance(name := table.pop("name", None), str):
+                raise ValueError(f"a {kind} written as a table needs a name")
+            value = Spec(name, table)
+        if not isinstance(value, Spec):
+            raise ValueError(f"write {kind} as 'name:key=value,key=value'")
+        if problems := _registry(kind).problems(value):
+            raise ValueError(" ".join(problems))
+        return value
+
+    return BeforeValidator(read)
+
+
+_SPEC_SCHEMA = WithJsonSchema({"type": ["string", "object"]})
+DataSpec = Annotated[Spec, _reader("data"), _SPEC_SCHEMA]
+ModelSpec = Annotated[Spec, _reader("model"), _SPEC_SCHEMA]
+OptimizerSpec = Annotated[Spec, _reader("optimizer"), _SPEC_SCHEMA]
+ScheduleSpec = Annotated[Spec, _reader("schedule"), _SPEC_SCHEMA]
+
+
+def _check_loss(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("write a loss as 'cross-entropy + 0.5*dice:smooth=1'")
+    try:
+        problems = [p for _, spec in parse_sum(value) for p in _registry("loss").problems(spec)]
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
+    if problems:
+        raise ValueError(" ".join(problems))
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Train(_Section):
+    """How long and by which rule the weights move."""
+
+    epochs: int = Field(30, ge=1, description="passes over the training pixels")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; instead of epochs")
+    minutes: float | None = Field(
+        None, gt=0, description="wall-clock budget of the whole job; turned into steps at the start"
+    )
+    batch_size: int = Field(8, ge=1, description="images per optimiser step")
+    accumulate: int = Field(1, ge=1, description="parts in which a batch is computed")
+    crop: int = Field(256, ge=1, description="height and width of training crops, in pixels")
+    optimizer: OptimizerSpec = Spec("adamw")
+    lr: float = Field(1e-3, gt=0, description="base learning rate")
+    schedule: ScheduleSpec = Spec("warmup-cosine")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0 is off")
+    patience: int = Field(
+        0, ge=0, description="validations without a better score before stopping; 0 is off"
+    )
+    validate_every: float = Field(1.0, gt=0, description="epochs between validations")
+    save_minutes: float = Field(5.0, gt=0, description="minutes between checkpoints")
+    overfit: int = Field(0, ge=0, description="learn this many fixed crops by heart; 0 is off")
+
+
+class Augment(_Section):
+    """How training crops are varied; see `pixelwright.data.augment`."""
+
+    flip: bool = True
+    flip_vertical: bool = False
+    rotate: float = Field(0.0, ge=0, le=180, description="largest turn, in degrees")
+    scale: tuple[float, float] = Field((1.0, 1.0), description="zoom is drawn between these")
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=0.5)
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "Augment":
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ValueError(f"scale = [{low}, {high}] must be two positive numbers, low then high")
+        return self
+
+
+class Recipe(_Section):
+    """Everything about one training."""
+
+    name: str = Field("", description="of the run's folder; empty takes the model's")
+    data: DataSpec
+    model: ModelSpec = Spec("unet")
+    loss: Annotated[str, BeforeValidator(_check_loss)] = "cross-entropy"
+    seed: int = Field(0, ge=0)
+    channels: Literal[1, 3] = 3
+    mean: tuple[float, ...] = Field((0.5,), description="subtracted, in parts of the full range")
+    std: tuple[float, ...] = Field((0.25,), description="divided by, in parts of the full range")
+    tile: int | None = Field(
+        None, ge=1, description="the network never sees more than tile x tile pixels at once"
+    )
+    small_guard: bool = Field(
+        False, description="allow a guard band smaller than the model's receptive radius"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    train: Train = Train()
+    augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Recipe":
+        lengths = [k for k in ("epochs", "steps", "minutes") if k in self.train.model_fields_set]
+        lengths = [k for k in lengths if getattr(self.train, k) is not None]
+        if len(lengths) > 1:
+            raise ValueError(f"train takes one of epochs, steps and minutes, not {lengths}")
+        if self.tile is not None and self.train.crop > self.tile:
+            raise ValueError(
+                f"train.crop = {self.train.crop} is larger than tile = {self.tile}: "
+                f"lower the crop or raise the tile"
+            )
+        if any(s <= 0 for s in self.std):
+            raise ValueError("std must be positive")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) not in (1, self.channels):
+                raise ValueError(f"{key} takes one number, or one per channel ({self.channels})")
+        return self
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Recipe":
+        """Read a TOML file.
+
+        Raises:
+            RecipeError: Everything that is wrong with it, at once.
+        """
+        path = Path(path)
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError(f"There is no recipe at {path}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None
+        return cls.from_dict(table, where=str(path))
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], *, where: str = "recipe") -> "Recipe":
+        """Check a table of settings.
+
+        Raises:
+            RecipeError: Everything that is wrong with it, at once.
+        """
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            problems = " ".join(_sentence(e) for e in error.errors())
+            raise RecipeError(f"{where}: {problems}") from None
+
+    def override(self, settings: Iterable[str]) -> "Recipe":
+        """The same recipe with some keys set: `["model.width=32", "train.lr=3e-4"]`.
+
+        Raises:
+            RecipeError: Everything that is wrong with the settings, at once.
+        """
+        table = self.to_dict()
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise RecipeError(f"'{setting}' sets nothing. Write key=value, as model.width=32.")
+            _set(table, key.strip(), value.strip())
+        return Recipe.from_dict(table, where="settings")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Only what differs from the defaults; `from_dict` reads it back."""
+        return _differences(self)
+
+    def to_toml(self) -> str:
+        """Only what differs from the defaults; `read` reads it back."""
+        table = self.to_dict()
+        lines = [f"{k} = {_toml(v)}" for k, v in table.items() if k not in ("train", "augment")]
+        for section in ("train", "augment"):
+            if section in table:
+                lines += ["", f"[{section}]"]
+                lines += [f"{k} = {_toml(v)}" for k, v in table[section].items()]
+        return "\n".join(lines) + "\n"
+
+
+def _differences(section: _Section) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, info in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, _Section):
+            if inner := _differences(value):
+                table[key] = inner
+        elif value != info.default:
+            table[key] = _plain(value)
+    return table
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Spec):
+        text = str(value)
+        options = {k: _plain(v) for k, v in value.options.items()}
+        # An option whose text cannot be told from two options is written as a table.
+        return (
+            text
+            if str(Spec.parse(text)) == text and _round_trips(value, text)
+            else {
+                "name": value.name,
+                **options,
+            }
+        )
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _round_trips(spec: Spec, text: str) -> bool:
+    return list(Spec.parse(text).options) == list(spec.options)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+def _set(table: dict[str, Any], key: str, text: str) -> None:
+    head, _, option = key.partition(".")
+    if head in ("train", "augment") and option:
+        section = table.setdefault(head, {})
+        name, _, inner = option.partition(".")
+        if inner and name in ("optimizer", "schedule"):
+            current = section.get(name, Train.model_fields[name].default)
+            section[name] = _as_spec(current).with_option(inner, text)
+        else:
+            if name in ("epochs", "steps", "minutes"):
+                for other in {"epochs", "steps", "minutes"} - {name}:
+                    section.pop(other, None)
+            section[option] = _value(text)
+    elif option and head in ("model", "data"):
+        current = table.get(head, Recipe.model_fields[head].default)
+        table[head] = _as_spec(current).with_option(option, text)
+    else:
+        table[key] = text if key in ("name", "model", "data", "loss", "device") else _value(text)
+
+
+def _as_spec(value: object) -> Spec:
+    if isinstance(value, str):
+        return Spec.parse(value)
+    if isinstance(value, Mapping):
+        return Spec(str(value["name"]), {k: v for k, v in value.items() if k != "name"})
+    assert isinstance(value, Spec)
+    return value
+
+
+def _value(text: str) -> object:
+    """A number, a switch or a list as TOML has them; anything else is text."""
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return None if text.lower() == "none" else text
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as a sentence that names the key."""
+    where = ".".join(str(part) for part in error["loc"] if isinstance(part, str))
+    if error["type"] == "extra_forbidden":
+        head, _, key = where.rpartition(".")
+        section: Any = {"": Recipe, "train": Train, "augment": Augment}.get(head, Recipe)
+        return unknown(f"key of {head or 'a recipe'}", key, section.model_fields)
+    if error["type"] == "missing":
+        return f'{where} is missing: say it as {where} = "name:key=value".'
+    message: str = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:] if message[:2].istitle() else message
+    if not where:
+        return message.rstrip(".") + "."
+    if error["type"] == "value_error":
+        return f"{where}: {message.rstrip('.')}."
+    return f"{where} = {error['input']!r}: {message.rstrip('.')}."

@@ -1,0 +1,281 @@
+"""The training loop: steps, validation, checkpoints, and a bit-identical way back after a stop.
+
+It is handed objects (`Trainee`) and numbers decided before the first step (`Plan`), and reports
+through `on_event`. A step is one call of the optimiser; a batch may be computed in parts.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from pixelwright.errors import PixelwrightError
+from pixelwright.metrics.scores import Scores
+from pixelwright.training.callbacks import Callback
+from pixelwright.training.checkpoint import Checkpoints, save
+from pixelwright.training.ema import Ema
+from pixelwright.training.engine import Engine, global_norm
+from pixelwright.training.log import Log
+from pixelwright.training.signals import StopRequest
+from pixelwright.training.state import Progress, capture
+from pixelwright.types import IGNORE, Batch, Event, OnEvent
+
+MOST_SKIPPED = 10
+"""Steps in a row whose loss is not finite before training gives up."""
+
+
+@dataclass
+class Trainee:
+    """What is trained, and with what.
+
+    Args:
+        model: Takes images in [0, 255], returns logits.
+        loss: Of logits and targets.
+        optimizer: Over the model's parameters, at the base rate.
+        schedule: Factor on the base rate at a progress in [0, 1).
+        lr: The base rate.
+        ema: The average of the weights that is validated and kept instead of them, if any.
+        callbacks: Told every validation score.
+        engine: Where it happens.
+    """
+
+    model: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[float], float]
+    lr: float
+    ema: Ema | None
+    callbacks: Sequence[Callback]
+    engine: Engine
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model that is validated and saved."""
+        return self.ema.average if self.ema else self.model
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, and what happens when.
+
+    Args:
+        steps: Optimiser steps in all.
+        steps_per_epoch: Steps in which every training pixel is seen about once.
+        validate_every: Steps between validations; there is always one after the last step.
+        accumulate: Parts in which a batch is computed.
+        clip: Largest norm of the gradient, or None.
+        save_seconds: Time between checkpoints.
+        stop_after: Seconds of this sitting after which training stops early, or None.
+        header: What `best` must say besides its weights, for prediction.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    validate_every: int
+    accumulate: int
+    clip: float | None
+    save_seconds: float
+    stop_after: float | None
+    header: dict[str, object]
+
+
+def train_step(
+    trainee: Trainee, batch: Batch, *, accumulate: int = 1, clip: float | None = None
+) -> float:
+    """One optimiser step on a batch.
+
+    Returns:
+        The loss, averaged over the counted pixels of the batch. Where it is not finite, the step
+        is not applied.
+    """
+    engine = trainee.engine
+    trainee.optimizer.zero_grad(set_to_none=True)
+    total = 0.0
+    for images, targets, share in _parts(engine, batch, accumulate):
+        with engine.autocast():
+            logits = trainee.model(images)
+        loss = trainee.loss(logits, targets)
+        # Parts weigh as many counted pixels as they hold, so that their gradients add up to that
+        # of the whole batch.
+        (loss * share).backward()  # type: ignore[no-untyped-call]
+        total += loss.item() * share
+    if not math.isfinite(total):
+        return total
+    if clip is not None:
+        norm = global_norm(list(trainee.model.parameters()))
+        factor = (clip / (norm + 1e-6)).clamp(max=1.0)
+        grads = [p.grad for p in trainee.model.parameters() if p.grad is not None]
+        torch._foreach_mul_(grads, factor)
+    trainee.optimizer.step()
+    return total
+
+
+def _parts(
+    engine: Engine, batch: Batch, count: int
+) -> Iterator[tuple[UInt8[Tensor, "n c h w"], Int[Tensor, "n *hw"], float]]:
+    counted = np.count_nonzero(batch.targets != IGNORE)
+    size = -(-len(batch.images) // count)
+    for start in range(0, len(batch.images), size):
+        images, targets = batch.images[start : start + size], batch.targets[start : start + size]
+        share = np.count_nonzero(targets != IGNORE) / counted if counted else 0.0
+        yield engine.images(images), engine.targets(targets), float(share)
+
+
+class Watch:
+    """Keeps the largest input that a model and its average have seen, in `progress.largest`."""
+
+    def __init__(self, trainee: Trainee, progress: Progress) -> None:
+        self._progress = progress
+        models = {id(m): m for m in (trainee.model, trainee.kept)}.values()
+        self._hooks = [m.register_forward_pre_hook(self._look) for m in models]
+
+    def _look(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        n, _, h, w = inputs[0].shape
+        if n * h * w > math.prod(self._progress.largest):
+            self._progress.largest = [n, h, w]
+
+    def close(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+def fit(
+    trainee: Trainee,
+    batches: Callable[[int], Iterator[Batch]],
+    validate: Callable[[nn.Module], Scores],
+    plan: Plan,
+    progress: Progress,
+    checkpoints: Checkpoints,
+    log: Log,
+    on_event: OnEvent,
+) -> str:
+    """Train from `progress.step` on.
+
+    Args:
+        trainee: Trained in place.
+        batches: The endless batches from a step on.
+        validate: Scores of a model on the validation split.
+        plan: How long, and what happens when.
+        progress: Where it stands; brought up to date in place.
+        checkpoints: Where states are kept.
+        log: Gets a row at every validation.
+        on_event: Told every step.
+
+    Returns:
+        Why it stopped; empty when all steps were done.
+    """
+    start, before = time.monotonic(), progress.seconds
+    saved = start
+    watch = Watch(trainee, progress)
+    source = batches(progress.step)
+    why = ""
+    skipped = 0
+
+    def keep() -> None:
+        progress.log_length = log.length
+        parts = trainee.model, trainee.optimizer, trainee.ema, trainee.callbacks, progress
+        checkpoints.save_last(*capture(*parts))
+        on_event(Event("save", {"path": checkpoints.last}))
+
+    trainee.model.train()
+    try:
+        with StopRequest() as request, trainee.engine.repeatable():
+            while progress.step < plan.steps and not why:
+                at = time.monotonic()
+                batch = next(source)
+                factor = trainee.schedule(progress.step / plan.steps)
+                for group in trainee.optimizer.param_groups:
+                    group["lr"] = trainee.lr * factor
+                loss = train_step(trainee, batch, accumulate=plan.accumulate, clip=plan.clip)
+                progress.step += 1
+                skipped = _count_loss(loss, progress, skipped, batch)
+                if trainee.ema and not skipped:
+                    trainee.ema.update(trainee.model, progress.step)
+                now = time.monotonic()
+                on_event(_step_event(progress, loss, trainee.lr * factor, batch, now - at))
+                if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
+                    progress.seconds = before + now - start
+                    why = _validate(trainee, validate, plan, progress, checkpoints, log, on_event)
+                    trainee.model.train()
+                now = time.monotonic()
+                progress.seconds = before + now - start
+                if plan.stop_after is not None and now - start > plan.stop_after:
+                    why = why or "the time is up"
+                if request.signal:
+                    why = f"signal {request.signal}"
+                if now - saved > plan.save_seconds and not why:
+                    keep()
+                    saved = time.monotonic()
+            if why and progress.step % plan.validate_every and not request.signal:
+                _validate(trainee, validate, plan, progress, checkpoints, log, on_event)
+            keep()
+    finally:
+        watch.close()
+        source.close()  # type: ignore[attr-defined]
+    request.raise_again()
+    return why
+
+
+def _count_loss(loss: float, progress: Progress, skipped: int, batch: Batch) -> int:
+    """Add a loss to the running mean; the number of steps in a row that were not finite."""
+    if math.isfinite(loss):
+        progress.loss_sum += loss
+        progress.loss_count += 1
+        return 0
+    progress.skipped += 1
+    if skipped + 1 >= MOST_SKIPPED:
+        raise PixelwrightError(
+            f"The loss was not finite for {MOST_SKIPPED} steps up to step {progress.step}; the "
+            f"last batch held {', '.join(batch.keys[:3])}. Lower train.lr, or set train.clip=1; "
+            f"the last checkpoint is unharmed."
+        )
+    return skipped + 1
+
+
+def _step_event(progress: Progress, loss: float, lr: float, batch: Batch, seconds: float) -> Event:
+    data = {"step": progress.step, "loss": loss, "lr": lr, "seconds": seconds}
+    return Event("step", data | {"images": len(batch.keys)})
+
+
+def _validate(
+    trainee: Trainee,
+    validate: Callable[[nn.Module], Scores],
+    plan: Plan,
+    progress: Progress,
+    checkpoints: Checkpoints,
+    log: Log,
+    on_event: OnEvent,
+) -> str:
+    """Score the kept model, log a row, keep the best; why training should stop, if it should."""
+    start = time.monotonic()
+    scores = validate(trainee.kept)
+    score = scores.mean_iou
+    # A score that is undefined (no counted pixel) is no reason to keep or to stop.
+    best = progress.best is None or (math.isfinite(score) and score > progress.best)
+    if best:
+        progress.best = score if math.isfinite(score) else None
+        progress.best_step = progress.step
+        weights = {f"model/{name}": value for name, value in trainee.kept.state_dict().items()}
+        save(checkpoints.best, weights, plan.header | {"step": progress.step})
+    row = {
+        "epoch": round(progress.step / plan.steps_per_epoch, 4),
+        "step": progress.step,
+        "train_loss": progress.loss_sum / progress.loss_count if progress.loss_count else math.nan,
+        "val_loss": math.nan if scores.loss is None else scores.loss,
+        "val_mean_iou": score,
+        "val_mean_dice": scores.mean_dice,
+        "val_pixel_accuracy": scores.pixel_accuracy,
+        "lr": trainee.optimizer.param_groups[0]["lr"],
+        "seconds": round(progress.seconds + time.monotonic() - start, 2),
+        "best": best,
+    }
+    progress.loss_sum, progress.loss_count = 0.0, 0
+    log.write("epoch", **row)
+    on_event(Event("epoch", row | {"score": score}))
+    reasons = [callback.observe(score) for callback in trainee.callbacks]
+    return "; ".join(reason for reason in reasons if reason)

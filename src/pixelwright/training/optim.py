@@ -1,0 +1,104 @@
+"""Optimisers by name: sgd, rmsprop, adam, adamw.
+
+Biases and the scales of normalisation are not decayed: shrinking them limits nothing but the
+function's offset and scale (Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 5.3).
+"""
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from pixelwright.registry import Registry
+
+optimizers = Registry(
+    "optimizer", "pixelwright.training.optim", names=("adam", "adamw", "rmsprop", "sgd")
+)
+
+Decay = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Groups = list[dict[str, Any]]
+
+
+def groups(model: nn.Module, weight_decay: float) -> Groups:
+    """The trainable parameters, those of one dimension or none without weight decay."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def sgd(
+    model: nn.Module,
+    lr: float,
+    *,
+    momentum: Fraction = 0.9,
+    nesterov: bool = False,
+    weight_decay: Decay = 1e-4,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum.
+
+    Args:
+        momentum: Share of the last update that is kept.
+        nesterov: Look ahead along the momentum.
+        weight_decay: L2 penalty, on matrices and kernels only.
+    """
+    return torch.optim.SGD(
+        groups(model, weight_decay), lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0
+    )
+
+
+def rmsprop(
+    model: nn.Module,
+    lr: float,
+    *,
+    alpha: Fraction = 0.99,
+    momentum: Fraction = 0.0,
+    weight_decay: Decay = 0.0,
+) -> torch.optim.Optimizer:
+    """Gradient over the root of its mean square (Hinton, lecture 6e, 2012).
+
+    Args:
+        alpha: Memory of the mean square.
+        momentum: Share of the last update that is kept.
+        weight_decay: L2 penalty, on matrices and kernels only.
+    """
+    return torch.optim.RMSprop(groups(model, weight_decay), lr=lr, alpha=alpha, momentum=momentum)
+
+
+def adam(
+    model: nn.Module,
+    lr: float,
+    *,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    weight_decay: Decay = 0.0,
+) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba, 2015, https://arxiv.org/abs/1412.6980).
+
+    Args:
+        beta1: Memory of the mean gradient.
+        beta2: Memory of its mean square.
+        weight_decay: L2 penalty, on matrices and kernels only.
+    """
+    return torch.optim.Adam(groups(model, weight_decay), lr=lr, betas=(beta1, beta2), fused=True)
+
+
+def adamw(
+    model: nn.Module,
+    lr: float,
+    *,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    weight_decay: Decay = 1e-2,
+) -> torch.optim.Optimizer:
+    """Adam with decoupled decay (Loshchilov and Hutter, 2019, https://arxiv.org/abs/1711.05101).
+
+    Args:
+        beta1: Memory of the mean gradient.
+        beta2: Memory of its mean square.
+        weight_decay: Part of a weight that decays in a step, times the learning rate.
+    """
+    return torch.optim.AdamW(groups(model, weight_decay), lr=lr, betas=(beta1, beta2), fused=True)
