@@ -1,0 +1,154 @@
+"""Endless training batches; batch s is the same whenever and wherever it is made."""
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+
+import cv2
+import numpy as np
+
+from pixelwright.data.augment import Augment, apply, draw, generator
+from pixelwright.data.dataset import Dataset
+from pixelwright.errors import PixelwrightError, PixelwrightWarning
+from pixelwright.types import Batch, Sample
+
+# Apart from the draws of augmentations, which are stream 0 of the same seed.
+_ORDER = 1
+
+
+class Loader:
+    """Random crops of a data set, in batches.
+
+    The training is one endless sequence of draws. In every epoch an entry is drawn as often as its
+    area holds a crop, at least once, so that an epoch sees each pixel about once; the order is a
+    new permutation. What draw p is depends on the seed and on p alone: not on threads, not on where
+    the sequence was entered.
+
+    Args:
+        dataset: What to draw from; at least one entry.
+        augment: How crops are varied.
+        crop: Height and width.
+        batch_size: Crops in a batch.
+        seed: Of the whole sequence.
+        threads: That decode and crop; None takes all cores but one, 8 at most: the one is for the
+            training, and 8 feed a large GPU.
+        only: Draw nothing but the first so many draws, over and over, each varied in the same way
+            every time. 0 draws everything.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        augment: Augment,
+        *,
+        crop: tuple[int, int],
+        batch_size: int,
+        seed: int = 0,
+        threads: int | None = None,
+        only: int = 0,
+    ) -> None:
+        assert len(dataset) > 0, "a loader needs at least one entry"
+        self.dataset = dataset
+        self.augment = augment
+        self.crop = crop
+        self.batch_size = batch_size
+        self.seed = seed
+        self.threads = threads or _spare_cores()
+        self.only = only
+        areas = np.array([height * width for height, width in dataset.sizes])
+        shares = np.maximum(np.rint(areas / (crop[0] * crop[1])), 1).astype(int)
+        self._slots = np.repeat(np.arange(len(dataset)), shares)
+        self._epoch = (-1, self._slots)
+        self._warn_of_small_images()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every entry has been drawn its share; the last is filled from the next."""
+        return -(-(self.only or len(self._slots)) // self.batch_size)
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Batches from step `start` on, without end; made ahead while the last one is used.
+
+        Close the iterator, or let go of it, to end its threads.
+
+        Raises:
+            DataError: A file cannot be read, or changed since the training began.
+        """
+        opencv_threads = cv2.getNumThreads()
+        # A crop is too small to share out; OpenCV's pool would only take cores from the training.
+        cv2.setNumThreads(1)
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="pixelwright-loader")
+        try:
+            # Two batches ahead ride out a slow file; more where a batch has fewer crops than
+            # there are threads.
+            ahead = max(2, -(-2 * self.threads // self.batch_size))
+            made = deque(self._make(pool, step) for step in range(start, start + ahead))
+            for step in count(start + ahead):
+                batch, parts = made.popleft()
+                for part in parts:
+                    part.result()
+                made.append(self._make(pool, step))
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            cv2.setNumThreads(opencv_threads)
+
+    def _make(self, pool: ThreadPoolExecutor, step: int) -> tuple[Batch, list[Future[None]]]:
+        """Start to fill a batch; it is whole when every future is done."""
+        first = step * self.batch_size
+        positions = [
+            p % self.only if self.only else p for p in range(first, first + self.batch_size)
+        ]
+        entries = [self._entry_at(p) for p in positions]
+        keys = tuple(self.dataset.entries[entry].key for entry in entries)
+        masks = not isinstance(self.dataset.entries[0].target, int)
+        images = np.empty((self.batch_size, *self.crop, self.dataset.channels), np.uint8)
+        targets = np.empty((self.batch_size, *self.crop) if masks else self.batch_size, np.int16)
+        batch = Batch(images, targets, keys)
+        work = enumerate(zip(positions, entries, strict=True))
+        return batch, [pool.submit(self._fill, batch, row, p, entry) for row, (p, entry) in work]
+
+    def _fill(self, batch: Batch, row: int, position: int, number: int) -> None:
+        try:
+            sample = self.dataset.sample(number)
+            change = draw(self.augment, self.seed, position, sample.image.shape[:2], self.crop)
+            target = batch.targets[row] if batch.targets.ndim > 1 else sample.target
+            apply(change, sample, self.crop, into=Sample(batch.images[row], target, sample.key))
+            if isinstance(sample.target, int):
+                batch.targets[row] = sample.target
+        except PixelwrightError:
+            raise
+        except Exception as error:
+            error.add_note(f"while cropping {self.dataset.entries[number].image}, draw {position}")
+            raise
+
+    def _entry_at(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._slots))
+        if self._epoch[0] != epoch:
+            order = generator(self.seed, epoch, _ORDER).random(len(self._slots)).argsort()
+            self._epoch = (epoch, self._slots[order])
+        return int(self._epoch[1][place])
+
+    def _warn_of_small_images(self) -> None:
+        small = [
+            entry.image
+            for entry, (height, width) in zip(self.dataset.entries, self.dataset.sizes, strict=True)
+            if height < self.crop[0] or width < self.crop[1]
+        ]
+        if small:
+            warnings.warn(
+                f"{len(small)} of {len(self.dataset)} images are smaller than the crop of "
+                f"{self.crop[0]}x{self.crop[1]}; the first is {small[0]}. They are padded by "
+                f"mirroring, and the padding counts nowhere. A smaller train.crop wastes less.",
+                PixelwrightWarning,
+                stacklevel=3,
+            )
+
+
+def _spare_cores() -> int:
+    # Where it is told, what this process may use: less than the machine has in a container.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(max((usable or 1) - 1, 1), 8)
