@@ -182,7 +182,7 @@ class Scores:
         try:
             names, keys = tuple(table["classes"]), tuple(table["keys"])
             tables = np.array(table["tables"], np.int64).reshape(len(keys), len(names), len(names))
-            loss = table["loss"]
+            loss = None if table["loss"] is None else float(table["loss"])
             return cls(names, keys, tables, loss, str(table["split"]), str(table["data"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

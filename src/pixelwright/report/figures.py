@@ -1,0 +1,226 @@
+"""Figures of a run, as PNG files for people and as inline SVG for the page."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pixelwright.metrics.scores import Scores
+from pixelwright.render import printable
+from pixelwright.run import write_bytes
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Colours of a figure."""
+
+    ink: str = "#1d2126"
+    pale: str = "#6a727b"
+    rule: str = "#dddad2"
+    train: str = "#0b7a75"
+    validation: str = "#d0650a"
+    paper: str = "#ffffff"
+
+
+# Colours that occur nowhere else; in the SVG each becomes the page's variable of that name, so that
+# the figure follows the page into its dark scheme.
+_VARIABLES = Look("#010203", "#010204", "#010205", "#010206", "#010207", "#010208")
+
+
+def loss_vs_epochs(rows: Sequence[Row], path: Path) -> None:
+    """Write the losses of training and validation against epochs, and the validation score.
+
+    Args:
+        rows: The run's log; only its rows of kind "epoch" are drawn.
+        path: A PNG file, written whole or not at all.
+    """
+    epochs = epoch_rows(rows)
+    figure = Figure(figsize=(11, 4.2), layout="constrained", facecolor=Look().paper)
+    left, right = figure.subplots(1, 2)
+    draw_losses(left, epochs, Look())
+    draw_score(right, epochs, Look())
+    _write_png(figure, path)
+
+
+def confusion_figure(scores: Scores, path: Path) -> None:
+    """Write the confusion matrix as a heat map: where the pixels of each true class went."""
+    counts = scores.total.counts
+    truth = counts.sum(1, keepdims=True)
+    share = np.divide(counts, truth, out=np.zeros(counts.shape), where=truth > 0)
+    side = 2.5 + 0.42 * len(scores.names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="GnBu", vmin=0, vmax=1)
+    names = [printable(name) for name in scores.names]
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=60, ha="right", parse_math=False)
+    axes.set_yticks(ticks, names, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("truth")
+    if len(names) <= 30:
+        for (row, column), value in np.ndenumerate(share):
+            color = "white" if value > 0.6 else Look().ink
+            text = f"{100 * value:.0f}" if value >= 0.005 else ""
+            axes.text(column, row, text, color=color, ha="center", va="center", fontsize=8)
+    figure.colorbar(image, ax=axes, label="share of true pixels", shrink=0.7)
+    _write_png(figure, path)
+
+
+def class_bars(scores: Scores, path: Path) -> None:
+    """Write the IoU of each class as bars with 95 % intervals, the best on top."""
+    iou, ends, look = scores.total.iou(), scores.iou_intervals(), Look()
+    order = np.argsort(np.where(np.isnan(iou), -1, iou), kind="stable")
+    figure = Figure(figsize=(7, 1.2 + 0.3 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    _plain(axes, look)
+    axes.barh(range(len(order)), np.nan_to_num(iou[order]), color=look.train, height=0.66)
+    for row, k in enumerate(order):
+        if not math.isnan(ends[k, 0]):
+            axes.plot(ends[k], (row, row), color=look.ink, linewidth=1.2)
+        label = "n/a" if math.isnan(iou[k]) else f"{iou[k]:.3f}"
+        axes.text(1.02, row, label, color=look.ink, va="center", fontsize=9)
+    names = [printable(scores.names[k]) for k in order]
+    axes.set_yticks(range(len(order)), names, parse_math=False)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("IoU")
+    axes.grid(axis="y", visible=False)
+    _write_png(figure, path)
+
+
+def loss_svg(rows: Sequence[Row]) -> str:
+    """The losses as inline SVG in the page's colours."""
+    return _svg("Loss", draw_losses, rows)
+
+
+def score_svg(rows: Sequence[Row]) -> str:
+    """The validation score as inline SVG in the page's colours."""
+    return _svg("Validation score", draw_score, rows)
+
+
+def epoch_rows(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.get("kind") == "epoch"]
+
+
+def series(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
+    """Epochs and values of a column, where it has a finite value."""
+    points = [(row.get("epoch"), row.get(name)) for row in rows]
+    finite = [
+        (float(epoch), float(value))
+        for epoch, value in points
+        if isinstance(epoch, (int, float))
+        and isinstance(value, (int, float))
+        and math.isfinite(value)
+    ]
+    return [epoch for epoch, _ in finite], [value for _, value in finite]
+
+
+def draw_losses(axes: Axes, rows: Sequence[Row], look: Look) -> None:
+    _plain(axes, look)
+    lines = (("training", "train_loss", look.train), ("validation", "val_loss", look.validation))
+    every: list[float] = []
+    for label, name, color in lines:
+        epochs, losses = series(rows, name)
+        every += losses
+        if losses:
+            _line(axes, epochs, losses, color, label)
+    # On a linear axis a fall by more than this leaves the end of the curve flat on the ground.
+    if every and 0 < 15 * min(every) < max(every):
+        axes.set_yscale("log")
+    elif every:
+        axes.set_ylim(bottom=min(0.0, *every))
+    _finish(axes, look, "loss")
+
+
+def draw_score(axes: Axes, rows: Sequence[Row], look: Look) -> None:
+    _plain(axes, look)
+    lines = (
+        ("training", "train_mean_iou", look.train),
+        ("validation", "val_mean_iou", look.validation),
+    )
+    for label, name, color in lines:
+        epochs, scores = series(rows, name)
+        if scores:
+            _line(axes, epochs, scores, color, label)
+    best = [row for row in rows if row.get("best") and row.get("val_mean_iou") is not None][-1:]
+    for row in best:
+        epoch, score = row["epoch"], row["val_mean_iou"]
+        (ring,) = axes.plot([epoch], [score], "o", label=f"kept: {score:.3f}", zorder=5, ms=8)
+        ring.set(mfc=look.paper, mec=look.validation, mew=2)
+    axes.set_ylim(0, 1)
+    _finish(axes, look, "mean IoU")
+
+
+def _line(
+    axes: Axes, epochs: Sequence[float], values: Sequence[float], color: str, label: str
+) -> None:
+    marker = "o" if len(epochs) < 3 else ""
+    axes.plot(epochs, values, color=color, linewidth=1.8, marker=marker, ms=4, label=label)
+
+
+def _plain(axes: Axes, look: Look) -> None:
+    axes.set_facecolor("none")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(look.pale)
+    axes.tick_params(colors=look.pale, labelcolor=look.pale, length=0, labelsize=9)
+    axes.tick_params(axis="x", length=3)
+    axes.grid(axis="y", color=look.rule, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _finish(axes: Axes, look: Look, title: str) -> None:
+    axes.set_title(title, loc="left", color=look.ink, fontsize=11)
+    axes.set_xlabel("epoch", color=look.pale, fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
+    if axes.lines:
+        axes.legend(frameon=False, labelcolor=look.ink, fontsize=9, handlelength=1.4)
+    else:
+        axes.text(
+            0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=look.pale
+        )
+
+
+def _write_png(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that DejaVu lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", dpi=150)
+    write_bytes(path, buffer.getvalue())
+
+
+def _svg(title: str, draw: Callable[[Axes, Sequence[Row], Look], None], rows: Sequence[Row]) -> str:
+    figure = Figure(figsize=(5, 3.1), layout="constrained")
+    draw(figure.subplots(), epoch_rows(rows), _VARIABLES)
+    buffer = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    # A fixed salt gives equal runs equal pages.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "pixelwright"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for name in Look.__dataclass_fields__:
+        svg = svg.replace(getattr(_VARIABLES, name), f"var(--{name})")
+    # Inline SVG needs no name spaces, and so the page holds no address at all.
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"|<style.*?</style>', "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font-family: [^;]*", "font-family: var(--sans)", svg)
+    label = f"{title} against epochs"
+    svg = re.sub(
+        r"<svg[^>]*?(viewBox=\S+ \S+ \S+ [^\s\"]+\")[^>]*>",
+        rf'<svg \1 role="img" aria-label="{label}">',
+        svg,
+        count=1,
+    )
+    return svg.replace("xlink:href", "href")

@@ -1,0 +1,91 @@
+"""The pictures of a run, small enough to travel inside the page."""
+
+import base64
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from pixelwright.metrics.scores import Scores
+from pixelwright.run import Run
+
+_MOST_BYTES = 4_000_000
+"""Of all pictures together: what a mail server lets pass, after base64 and with room to spare."""
+_SIDE = 1200
+_NAME = re.compile(r"(hardest|typical)-(\d+)-(.*)", re.DOTALL)
+_ORDER = ("predictions", "typical", "hardest", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: its group, what it shows, and itself as a data URI."""
+
+    group: str
+    caption: str
+    score: float | None
+    source: str
+
+
+def pictures(run: Run, scores: Scores | None) -> tuple[list[Picture], list[str]]:
+    """The pictures of a run in the order to show, and the files that were left out.
+
+    Args:
+        run: Whose folder holds them.
+        scores: Of the split that they were chosen from.
+    """
+    files = [*run.path.glob("predictions.jpg"), *sorted(run.pictures.glob("*.jpg"))]
+    shown: list[Picture] = []
+    left_out: list[str] = []
+    room = _MOST_BYTES
+    for path in sorted(files, key=_rank):
+        group, key = _group(path)
+        source = _embedded(path)
+        if source is None or len(source) > room:
+            left_out.append(path.name)
+            continue
+        room -= len(source)
+        shown.append(Picture(group, *_named(key, scores), source))
+    return shown, left_out
+
+
+def _group(path: Path) -> tuple[str, str]:
+    found = _NAME.fullmatch(path.stem)
+    if found:
+        return found[1], found[3]
+    return ("predictions" if path.stem == "predictions" else "other"), path.stem
+
+
+def _rank(path: Path) -> tuple[int, int, str]:
+    found = _NAME.fullmatch(path.stem)
+    return _ORDER.index(_group(path)[0]), int(found[2]) if found else 0, path.name
+
+
+def _named(name: str, scores: Scores | None) -> tuple[str, float | None]:
+    """The image's key and its mean IoU. A file's name holds the key without unusual signs."""
+
+    def bare(text: str) -> str:
+        return "".join(c for c in text if c.isalnum())
+
+    if scores and bare(name):
+        for key, score in zip(scores.keys, scores.image_mean_iou().tolist(), strict=True):
+            if bare(key).endswith(bare(name)):
+                return key, score
+    return name, None
+
+
+def _embedded(path: Path) -> str | None:
+    """A picture as a data URI, made smaller where it is large; None if it cannot be read."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image.draft("RGB", (_SIDE, _SIDE))
+            picture = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning):
+        return None
+    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=82, optimize=True, progressive=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
