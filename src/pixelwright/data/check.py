@@ -1,0 +1,323 @@
+"""Look at every file of a data set before anything is trained on it.
+
+    findings = check(index)
+    findings.problems, findings.warnings, findings.rows()
+
+All files are decoded, so what is broken is told now, and all at once.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from pixelwright import images
+from pixelwright.data.counts import THREADS, label_counts, value_counts, view
+from pixelwright.data.index import contents
+from pixelwright.errors import DataError, PixelwrightWarning, first_few, shown
+from pixelwright.types import Classes, Entry, Event, Index, OnEvent, silent
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one split holds.
+
+    Args:
+        entries: How many.
+        pixels: Of each class; for class labels, images.
+        present: Entries in which each class occurs.
+        ignored: Pixels that count nowhere.
+    """
+
+    entries: int
+    pixels: tuple[int, ...]
+    present: tuple[int, ...]
+    ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a look at every file found.
+
+    Args:
+        problems: What must be put right first, one sentence or two each.
+        warnings: What is worth knowing.
+        classes: Names.
+        splits: What each split holds.
+        sizes: Image files of each (height, width).
+        grey: Image files without colour, also where they are stored as colour.
+        rotated: Image files that EXIF turns.
+        palettes: Mask files with a palette.
+        values: Pixels of each raw value in the masks; empty for colour masks.
+        between: Mask pixels that are neither 0 nor the highest value, where masks are cut at half.
+        broken: Every message about a single file; `problems` shows the first few.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    classes: tuple[str, ...]
+    splits: Mapping[str, Share]
+    sizes: Mapping[tuple[int, int], int]
+    grey: int
+    rotated: int
+    palettes: int
+    values: Mapping[int, int]
+    between: int
+    broken: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """Image files that could be read."""
+        return sum(self.sizes.values())
+
+    def shares(self, split: str = "train") -> dict[str, float]:
+        """The part of each class in the counted pixels of a split, in [0, 1], by name."""
+        pixels = self.splits[split].pixels
+        total = max(1, sum(pixels))
+        return {name: n / total for name, n in zip(self.classes, pixels, strict=True)}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A table: one header, then a row for each class, with its share and images by split."""
+        header = ["class"]
+        for split in self.splits:
+            header += [f"{split} pixels", f"{split} images"]
+        table = [tuple(header)]
+        for k, name in enumerate(self.classes):
+            row = [name]
+            for split, share in self.splits.items():
+                part = f"{self.shares(split)[name]:.2%}" if share.pixels[k] else "none"
+                row += [part, f"{share.present[k]} of {share.entries}"]
+            table.append(tuple(row))
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        return {
+            "problems": list(self.problems),
+            "warnings": list(self.warnings),
+            "broken": list(self.broken),
+            "splits": {
+                split: {
+                    "entries": share.entries,
+                    "ignored": share.ignored,
+                    "classes": {
+                        name: {"pixels": share.pixels[k], "entries": share.present[k]}
+                        for k, name in enumerate(self.classes)
+                    },
+                }
+                for split, share in self.splits.items()
+            },
+            "sizes": [[height, width, n] for (height, width), n in self.sizes.items()],
+            "grey": self.grey,
+            "rotated": self.rotated,
+            "palettes": self.palettes,
+            "values": {str(value): pixels for value, pixels in self.values.items()},
+            "between": self.between,
+        }
+
+
+class _Use(NamedTuple):
+    """An entry and the split it is in."""
+
+    split: str
+    entry: Entry
+
+
+@dataclass
+class _Look:
+    """What one image and its mask showed."""
+
+    size: tuple[int, int] | None = None
+    grey: bool = False
+    rotated: bool = False
+    palette: bool = False
+    values: Counter[int] = field(default_factory=Counter)
+    labels: list[tuple[_Use, Int64[np.ndarray, " k"], int]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def check(index: Index, on_event: OnEvent = silent) -> Findings:
+    """Decode every file of an index, each once, and report what is wrong or worth knowing.
+
+    Args:
+        index: Of any layout.
+        on_event: Gets the progress, in pairs of image and mask.
+    """
+    uses: dict[tuple[Path, Path | int | None], list[_Use]] = {}
+    for split, entries in index.splits.items():
+        for entry in entries:
+            # Class labels are no files: entries of one image that differ in label are kept apart.
+            uses.setdefault((entry.image, entry.target), []).append(_Use(split, entry))
+    looks = []
+    # Filters are global and pool threads see them, so one context around the pool catches all.
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(THREADS) as pool:
+        warnings.simplefilter("always")
+        for look in pool.map(lambda group: _look(group, index.classes), uses.values()):
+            looks.append(look)
+            on_event(Event("progress", {"what": "check", "done": len(looks), "total": len(uses)}))
+    told = [str(w.message) for w in caught if issubclass(w.category, PixelwrightWarning)]
+    found = _gather(looks, index)
+    return replace(
+        found,
+        problems=(*_broken(found.broken), *_shared(index)),
+        warnings=(*_absent(found), *_all_ignored(looks), *dict.fromkeys(told)),
+    )
+
+
+def _look(uses: Sequence[_Use], classes: Classes) -> _Look:
+    """Read one image and its mask; errors are kept, not raised."""
+    look = _Look()
+    entry = uses[0].entry
+    mask = entry.target if isinstance(entry.target, Path) else None
+    _try(look, lambda: _look_at_image(look, entry.image))
+    if mask is not None:
+        _try(look, lambda: _look_at_mask(look, mask, uses, classes))
+    elif isinstance(entry.target, int):
+        one = (np.arange(len(classes)) == entry.target).astype(np.int64)
+        look.labels = [(use, one, 0) for use in uses]
+    return look
+
+
+def _try(look: _Look, step: Callable[[], None]) -> None:
+    try:
+        step()
+    except DataError as error:
+        look.broken.append(str(error))
+
+
+def _look_at_image(look: _Look, path: Path) -> None:
+    pixels = images.read_image(path)
+    look.size = (pixels.shape[0], pixels.shape[1])
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    look.grey = bool(np.array_equal(red, green) and np.array_equal(red, blue))
+    look.rotated = _header(path).orientation != 1
+
+
+def _look_at_mask(look: _Look, path: Path, uses: Sequence[_Use], classes: Classes) -> None:
+    look.palette = _header(path).palette
+    raw = images.raw_mask(path)
+    if raw.ndim == 2 and not classes.by_color:
+        look.values = value_counts(raw)
+    if look.size is not None:
+        # By itself, so that a mask of the wrong size is not looked at further by windows.
+        images.check_sizes(uses[0].entry.image, look.size, path, (raw.shape[0], raw.shape[1]))
+    target = images.read_mask(path, classes)
+    for use in uses:
+        part = view(target, use.entry.window)
+        pixels = label_counts(part, len(classes))
+        look.labels.append((use, pixels, part.size - int(pixels.sum())))
+
+
+def _header(path: Path) -> images.Header:
+    with path.open("rb") as file:
+        return images.read_header(file, path)
+
+
+def _gather(looks: Iterable[_Look], index: Index) -> Findings:
+    """Add up what all files showed."""
+    count = len(index.classes)
+    pixels = {split: np.zeros(count, np.int64) for split in index.splits}
+    present = {split: np.zeros(count, np.int64) for split in index.splits}
+    ignored = dict.fromkeys(index.splits, 0)
+    sizes: Counter[tuple[int, int]] = Counter()
+    values: Counter[int] = Counter()
+    for look in looks:
+        values.update(look.values)
+        if look.size is not None:
+            sizes[look.size] += 1
+        for use, counts, unlabelled in look.labels:
+            pixels[use.split] += counts
+            present[use.split] += counts > 0
+            ignored[use.split] += unlabelled
+    between = 0
+    if index.classes.threshold:
+        between = sum(n for value, n in values.items() if 0 < value < max(values))
+    return Findings(
+        problems=(),
+        warnings=(),
+        classes=index.classes.names,
+        splits={
+            split: Share(
+                len(entries),
+                tuple(pixels[split].tolist()),
+                tuple(present[split].tolist()),
+                ignored[split],
+            )
+            for split, entries in index.splits.items()
+        },
+        sizes=dict(sizes.most_common()),
+        grey=sum(look.grey for look in looks),
+        rotated=sum(look.rotated for look in looks),
+        palettes=sum(look.palette for look in looks),
+        values=dict(sorted(values.items())),
+        between=between,
+        broken=tuple(message for look in looks for message in look.broken),
+    )
+
+
+def _broken(messages: Sequence[str], most: int = 3) -> list[str]:
+    """The first few messages about single files, and how many more there are."""
+    shown_ones = list(messages[:most])
+    if len(messages) > most:
+        shown_ones.append(f"{len(messages) - most} more files have problems.")
+    return shown_ones
+
+
+def _absent(found: Findings) -> list[str]:
+    """Classes that a split lacks (F30)."""
+    names = np.array(found.classes)
+    has = {split: np.array(share.pixels) > 0 for split, share in found.splits.items()}
+    train, val = has["train"], has["val"]
+    told = []
+    if (val & ~train).any():
+        told.append(
+            f"NOT LEARNABLE: {first_few(names[val & ~train], 8)} occurs in val but never in train, "
+            "so all its pixels will count as errors. Split the data otherwise."
+        )
+    if (train & ~val).any():
+        told.append(
+            f"{first_few(names[train & ~val], 8)} occurs in train but never in val: its score is "
+            "n/a and stays out of the mean."
+        )
+    if (~train & ~val).any():
+        told.append(
+            f"{first_few(names[~train & ~val], 8)} occurs neither in train nor in val: it will not "
+            "be learnt, and its score is n/a."
+        )
+    return told
+
+
+def _all_ignored(looks: Sequence[_Look]) -> list[str]:
+    """Entries without a pixel that counts (F29)."""
+    empty = [use.entry.key for look in looks for use, pixels, _ in look.labels if not pixels.any()]
+    if not empty:
+        return []
+    return [f"{len(empty)} masks ignore every pixel, so they teach nothing: {first_few(empty)}."]
+
+
+def _shared(index: Index) -> list[str]:
+    """Images with the same content, or cut from one picture, in two splits (F35)."""
+    if index.guard is not None:
+        return []
+    content = contents(entry.image for entries in index.splits.values() for entry in entries)
+    seen_in: dict[str, dict[str, Entry]] = {}
+    for split, entries in index.splits.items():
+        for entry in entries:
+            seen_in.setdefault(content[entry.image], {}).setdefault(split, entry)
+            if entry.source:
+                seen_in.setdefault(f"source {entry.source}", {}).setdefault(split, entry)
+    twins = [list(found.items()) for found in seen_in.values() if len(found) > 1]
+    if not twins:
+        return []
+    (first, one), (second, other) = twins[0][:2]
+    more = f", and {len(twins) - 1} more like it" if len(twins) > 1 else ""
+    return [
+        f"{shown(one.image)} in {first} and {shown(other.image)} in {second} are the same picture "
+        f"or parts of one{more}: scores would be too good. Keep each picture in one split."
+    ]

@@ -1,0 +1,1 @@
+"""Layouts: where the files of a data set lie, one layout a file."""

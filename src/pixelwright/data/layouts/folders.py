@@ -1,0 +1,155 @@
+"""Images in folders, their masks of the same names in others, split by folder or by lot.
+
+Files, in any of these arrangements (other usual names are known too, such as `labels`, `valid`):
+    <root>/images, <root>/masks                             a part is held out for validation
+    <root>/train/images, <root>/train/masks, <root>/val/...
+    <root>/images/train, <root>/masks/train, <root>/images/val, ...
+    <root>/train, <root>/trainannot, <root>/val, <root>/valannot
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pixelwright.data.classes import classes_from_masks, read_class_file
+from pixelwright.data.index import hold_out, pair_by_name, with_sources
+from pixelwright.errors import DataError, RecipeError
+from pixelwright.types import Entry, Index
+
+_SPLITS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_IMAGES = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "inputs", "input", "rgb")
+_MASKS = (
+    *("masks", "mask", "labels", "label", "annotations", "annotation", "annot", "ann_dir", "gt"),
+    *("groundtruth", "ground_truth", "targets", "target", "segmentationclass", "seg"),
+)
+
+Folders = tuple[Path, Path]
+"""Images and masks of a split."""
+
+
+def folders(
+    *,
+    root: Path | None = None,
+    images: Path | None = None,
+    masks: Path | None = None,
+    names: tuple[str, ...] = (),
+    colors: tuple[str, ...] = (),
+    values: tuple[int, ...] = (),
+    ignore: tuple[int, ...] = (),
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    seed: int = 0,
+) -> Index:
+    """Point at folders of images and masks.
+
+    Args:
+        root: Holds images and masks in one of the usual arrangements, and maybe a `classes.txt`.
+        images: Folder of images, or of a folder for each split; instead of `root`.
+        masks: Folder of their masks, arranged alike.
+        names: Of the classes; by default the file `classes.txt` in `root`, or what masks show.
+        colors: Of the classes, such as #ff8000; those in the masks where masks are colour pictures.
+        values: Raw value of each class in the masks; 0, 1, 2 and on unless given.
+        ignore: Raw values that count nowhere.
+        val: Part to hold out for validation where no folder says it, in (0, 1).
+        seed: Another seed holds out other images.
+    """
+    found = _splits(root, images, masks)
+    splits = {
+        split: tuple(Entry(key, image, mask) for key, image, mask in pair_by_name(*where))
+        for split, where in found.items()
+    }
+    if "val" not in splits:
+        splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
+    if root and not (names or colors or values):
+        names, colors = read_class_file(root)
+    paths = [Path(str(entry.target)) for entries in splits.values() for entry in entries]
+    classes = classes_from_masks(paths, names, colors, values, ignore)
+    order = [split for split in _SPLITS if split in splits]
+    return Index(classes, {split: splits[split] for split in order})
+
+
+def _splits(root: Path | None, images: Path | None, masks: Path | None) -> dict[str, Folders]:
+    """Images and masks of each split; "train" alone where no folder says which are validation.
+
+    Raises:
+        RecipeError: Neither root nor both of the others are given, or all of them.
+        DataError: The folders are in no arrangement that is known.
+    """
+    if root and (images or masks):
+        raise RecipeError("Layout folders takes root=..., or images=... and masks=..., not both.")
+    if root:
+        found = dict(_in_root(root))
+        if not found:
+            raise DataError(
+                f"{root} is in no arrangement that is known: it has no folders images and masks, "
+                "train and trainannot, or train/images and train/masks. Give images=... and "
+                "masks=... instead."
+            )
+    elif images and masks:
+        for name, path in (("images", images), ("masks", masks)):
+            if path.is_file():
+                raise RecipeError(
+                    f"{name}={path} is one file. For one picture and its mask use the layout pair: "
+                    f"pair:image={images},mask={masks}."
+                )
+        found = dict(_in_two(images, masks)) or {"train": (images, masks)}
+    else:
+        raise RecipeError("Layout folders needs root=..., or both images=... and masks=....")
+    if "train" not in found:
+        raise DataError(
+            f"{root or images} has a folder for {', '.join(found)}, but none for train. "
+            "Give images=... and masks=... to train on."
+        )
+    return found
+
+
+def _in_root(root: Path) -> Iterator[tuple[str, Folders]]:
+    held = _folders_in(root)
+    images, masks = _first(held, _IMAGES), _first(held, _MASKS)
+    if images and masks:
+        yield from dict(_in_two(images, masks)).items() or [("train", (images, masks))]
+        return
+    for split, spellings in _SPLITS.items():
+        folder = _first(held, spellings)
+        if folder is None:
+            continue
+        inner = _folders_in(folder)
+        inner_images, inner_masks = _first(inner, _IMAGES), _first(inner, _MASKS)
+        beside = [f"{folder.name.lower()}{gap}{mask}" for mask in _MASKS for gap in ("", "_", "-")]
+        beside_masks = _first(held, beside)
+        if inner_images and inner_masks:
+            yield split, (inner_images, inner_masks)
+        elif beside_masks:
+            yield split, (folder, beside_masks)
+        elif split != "test":  # a test split without masks is the rule where a server scores it
+            raise DataError(
+                f"{folder} has no masks: neither {folder.name}/images and {folder.name}/masks nor "
+                f"{folder.name}annot beside it. Give images=... and masks=... instead."
+            )
+
+
+def _in_two(images: Path, masks: Path) -> Iterator[tuple[str, Folders]]:
+    image_folders, mask_folders = _folders_in(images), _folders_in(masks)
+    for split, spellings in _SPLITS.items():
+        pair = _first(image_folders, spellings), _first(mask_folders, spellings)
+        if pair[0] and pair[1]:
+            yield split, (pair[0], pair[1])
+        elif split != "test" and (pair[0] or pair[1]):
+            alone, other = (pair[0], masks) if pair[0] else (pair[1], images)
+            raise DataError(f"There is {alone}, but no such folder in {other}. Add or remove it.")
+
+
+def _folders_in(folder: Path) -> dict[str, Path]:
+    """The folders of a folder by their name in lower case."""
+    if not folder.is_dir():
+        return {}
+    return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def _first(held: Mapping[str, Path], names: tuple[str, ...] | list[str]) -> Path | None:
+    return next((held[name] for name in names if name in held), None)

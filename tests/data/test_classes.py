@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny
+from pixelwright import images
+from pixelwright.data.classes import classes_from_masks, parse_color, read_class_file
+from pixelwright.data.index import load
+from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
+from pixelwright.types import IGNORE
+
+
+def mask(path: Path, values: object, dtype: type = np.uint8) -> Path:
+    return tiny.save(path, np.array(values, dtype))
+
+
+def test_values_are_inferred_from_all_masks_together(tmp_path: Path) -> None:
+    paths = [mask(tmp_path / "a.png", [[0, 1]]), mask(tmp_path / "b.png", [[0, 2]])]
+    classes = classes_from_masks(paths)
+    assert classes.names == ("class 0", "class 1", "class 2")
+    assert classes.values == {0: 0, 1: 1, 2: 2}
+
+
+def test_white_is_foreground(tmp_path: Path) -> None:
+    classes = classes_from_masks([mask(tmp_path / "a.png", [[0, 255]])])
+    assert classes.names == ("background", "foreground")
+    assert classes.values == {0: 0, 255: 1}
+
+
+def test_255_beside_0_and_1_is_ignored(tmp_path: Path) -> None:
+    classes = classes_from_masks([mask(tmp_path / "a.png", [[0, 1, 255]])])
+    assert classes.values == {0: 0, 1: 1, 255: IGNORE}
+
+
+def test_ignored_values_are_no_classes(tmp_path: Path) -> None:
+    classes = classes_from_masks([mask(tmp_path / "a.png", [[0, 1, 2, 9]])], ignore=[9])
+    assert classes.values == {0: 0, 1: 1, 2: 2, 9: IGNORE}
+
+
+def test_declared_classes_are_taken_at_their_word(tmp_path: Path) -> None:
+    path = mask(tmp_path / "a.png", [[0, 255]])
+    classes = classes_from_masks([path], ["sea", "land"])
+    assert classes.values == {0: 0, 1: 1}
+    with pytest.raises(DataError, match="255"):
+        images.read_mask(path, classes)
+
+
+def test_declared_values_say_what_each_class_is_in_the_masks(tmp_path: Path) -> None:
+    path = mask(tmp_path / "a.png", [[0, 255, 7]])
+    classes = classes_from_masks([path], ["sea", "land"], values=[255, 0], ignore=[7])
+    assert images.read_mask(path, classes).tolist() == [[1, 0, IGNORE]]
+
+
+def test_smooth_edges_are_cut_at_half_where_classes_are_declared_black_and_white(
+    tmp_path: Path,
+) -> None:
+    path = mask(tmp_path / "a.png", [[0, 127, 128, 255]])
+    classes = classes_from_masks([path], ["sea", "land"], values=[0, 255])
+    assert images.read_mask(path, classes).tolist() == [[0, 0, 1, 1]]
+
+
+def test_a_broken_mask_is_left_for_the_check(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    paths = [tmp_path / "a.png", mask(tmp_path / "b.png", [[0, 1]])]
+    assert len(classes_from_masks(paths)) == 2
+    with pytest.raises(DataError, match="empty file"):
+        classes_from_masks(paths[:1])
+
+
+def test_f22_colour_masks_need_colours_and_are_told_theirs(tmp_path: Path) -> None:
+    path = mask(tmp_path / "a.png", [[[255, 0, 0], [255, 0, 0], [0, 128, 0]]])
+    with pytest.raises(DataError, match=r"colours #ff0000, #008000\. Declare which class"):
+        classes_from_masks([path])
+    with pytest.raises(DataError, match="colours #ff0000, #008000"):
+        classes_from_masks([path], ["a", "b"])
+    classes = classes_from_masks([path], ["roof", "grass"], ["#ff0000", "0 128 0"])
+    assert classes.by_color
+    assert images.read_mask(path, classes).tolist() == [[0, 0, 1]]
+
+
+def test_a_photo_given_as_a_mask_is_told(tmp_path: Path) -> None:
+    path = tiny.save(tmp_path / "a.png", tiny.scene(32, 32)[0])
+    with pytest.raises(DataError, match="so it is no mask"):
+        classes_from_masks([path])
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ({"names": ["a", "b"], "colors": ["red"]}, "2 names, 1 colors"),
+        ({"names": ["a", "a"]}, "share one of the names: a"),
+        ({"names": ["a"]}, "Only one class"),
+        ({"names": ["a", "b"], "values": [0, 9], "ignore": [9]}, "both a class and ignored"),
+        ({"names": ["a", "b"], "ignore": [1]}, "ignore=1 is the value of class 1 of 2"),
+        ({"names": ["a", "b"], "colors": ["red", "rot"]}, "'rot' is no colour"),
+    ],
+)
+def test_contradicting_declarations_are_refused(
+    tmp_path: Path, declared: dict[str, list[object]], told: str
+) -> None:
+    path = mask(tmp_path / "a.png", [[0, 1]])
+    with pytest.raises(RecipeError, match=told):
+        classes_from_masks([path], **declared)
+
+
+def test_no_values_that_make_sense_are_told(tmp_path: Path) -> None:
+    path = mask(tmp_path / "a.png", [[0, 3000]], np.uint16)
+    with pytest.raises(DataError, match="values="):
+        classes_from_masks([path])
+
+
+def test_a_class_that_never_occurs_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(PixelwrightWarning, match="never occur: 1"):
+        assert len(classes_from_masks([mask(tmp_path / "a.png", [[0, 2]])])) == 3
+
+
+@pytest.mark.parametrize("text", ["#ff8000", "255 128 0", " #FF8000 ", "255/128/0"])
+def test_colours_are_read_as_people_write_them(text: str) -> None:
+    assert parse_color(text) == (255, 128, 0)
+
+
+@pytest.mark.parametrize("text", ["256 0 0", "reed", "", "1 2"])
+def test_what_is_no_colour_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match="no colour"):
+        parse_color(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", "# of the city\n128 128 128 sky\n0 0 255\ttall building\n"),
+        ("label_colors.txt", "128 128 128\tsky\r\n0 0 255\ttall building\r\n"),
+        ("class_dict.csv", "name,r,g,b\nsky,128,128,128\ntall building,0,0,255\n"),
+    ],
+)
+def test_class_files_of_the_usual_shapes_are_read(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    names, colors = read_class_file(tmp_path)
+    assert names == ("sky", "tall building")
+    assert [parse_color(color) for color in colors] == [(128, 128, 128), (0, 0, 255)]
+
+
+def test_a_class_file_may_hold_names_alone_and_options_go_before_it(tmp_path: Path) -> None:
+    spec = tiny.draw_folders(tmp_path, classes=2)
+    (tmp_path / "classes.txt").write_text("sea\ndry land\n")
+    assert load(spec).classes.names == ("sea", "dry land")
+    assert load(spec.with_option("names", ("a", "b"))).classes.names == ("a", "b")
+
+
+def test_a_class_file_that_is_not_one_class_a_line_is_told(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("sky,128,128,128\nid;what;else\n")
+    with pytest.raises(DataError, match=r"classes\.csv, line 2"):
+        read_class_file(tmp_path)
