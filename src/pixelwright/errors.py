@@ -61,3 +61,8 @@ def first_few(items: Iterable[object], count: int = 3) -> str:
     listed = [str(item) for item in items]
     more = f" and {len(listed) - count} more" if len(listed) > count else ""
     return ", ".join(listed[:count]) + more
+
+
+def shown(name: object) -> str:
+    """`name` on one line of a terminal: what does not print is escaped (F18)."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))

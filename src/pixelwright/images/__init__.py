@@ -1,0 +1,36 @@
+"""Decode and encode pictures and masks: EXIF, palettes, bit depths, limits.
+
+    height, width = images.size("photo.jpg")            # from the header alone
+    image = images.read_image("photo.jpg")               # uint8 "h w 3", red first, upright
+    raw = images.raw_mask("mask.png")                    # palette indices, unscaled samples
+    target = images.read_mask("mask.png", classes)       # int16 "h w" of classes and IGNORE
+    images.write_mask("out.png", labels, classes.colors)
+
+Photos are read by OpenCV and masks by Pillow: OpenCV turns palettes into colours, and Pillow cuts
+16-bit colour to 8 bits. Every file is opened by us and decoded from memory, so any name works.
+"""
+
+from pixelwright.images.files import MAX_PIXELS, fingerprint
+from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header, size
+from pixelwright.images.masks import check_sizes, raw_mask, read_mask
+from pixelwright.images.photos import read_image
+from pixelwright.images.values import Values, infer_values
+from pixelwright.images.write import write_jpeg, write_mask, write_png
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Header",
+    "Values",
+    "check_sizes",
+    "fingerprint",
+    "infer_values",
+    "raw_mask",
+    "read_header",
+    "read_image",
+    "read_mask",
+    "size",
+    "write_jpeg",
+    "write_mask",
+    "write_png",
+]

@@ -1,0 +1,265 @@
+"""Masks: the numbers a file holds, and the classes they stand for."""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Int16, Integer, Shaped, UInt8
+from PIL import Image
+
+from pixelwright.errors import DataError, shown
+from pixelwright.images.files import opened, read_bytes
+from pixelwright.images.headers import Header, read_header, verify
+from pixelwright.images.photos import decoding, is_grey, open_by_pillow, tell, upright
+from pixelwright.images.values import negative
+from pixelwright.types import Classes, Color
+
+UNDECLARED = -(2**15)
+"""Stands in a lookup table for raw values without a class."""
+
+Samples = Shaped[np.ndarray, "..."]
+Palette = UInt8[np.ndarray, "256 3"]
+
+
+def raw_mask(path: Path | str) -> Integer[np.ndarray, "h w"] | Integer[np.ndarray, "h w 3"]:
+    """The numbers a mask holds: palette indices, or samples as stored, never scaled (F20, F21).
+
+    A colour picture comes as "h w 3", or as "h w" where it is grey everywhere. It is turned as its
+    EXIF data say, like the image beside it.
+
+    Raises:
+        DataError: If the file is no picture, is damaged, was stored with loss (F23), or holds
+            fractions (F32).
+    """
+    return _read(path)[0]
+
+
+def read_mask(path: Path | str, classes: Classes) -> Int16[np.ndarray, "h w"]:
+    """The class of each pixel, or `IGNORE`.
+
+    Raises:
+        DataError: If a raw value or colour is not among the declared ones (F22, F24, F25), or the
+            file cannot be read as a mask, as `raw_mask`.
+    """
+    raw, palette = _read(path)
+    if classes.by_color:
+        if palette is not None:
+            raw = palette[raw]
+        elif raw.ndim == 2:
+            raw = np.repeat(raw[..., np.newaxis], 3, axis=2)
+        target = _classes_of_colors(raw, classes)
+        _refuse_colors(raw, target, classes, path)
+        return target
+    if raw.ndim == 3:
+        raise DataError(
+            f"{shown(path)} is a colour picture, but its data set's masks hold class indices. "
+            "Declare which class has which colour: names=...,colors=..., or save it as indices."
+        )
+    table = _half_table(classes.values) if classes.threshold else _table(classes.values)
+    if raw.dtype == np.uint8:
+        # Indexing takes eight times as long, as much as decoding.
+        target = cv2.LUT(raw, table[:256])
+    else:
+        _refuse_negative(raw, path)
+        target = table.take(raw, mode="clip")
+    if target.min(initial=0) == UNDECLARED:
+        _refuse_values(raw, target, classes, path)
+    return target
+
+
+def check_sizes(
+    image: Path | str, image_size: tuple[int, int], mask: Path | str, mask_size: tuple[int, int]
+) -> None:
+    """Raise unless an image and its mask have one size (F27), both (height, width) and upright."""
+    if image_size == mask_size:
+        return
+    text = (
+        f"{shown(image)} has {_times(image_size)} pixels but its mask {shown(mask)} has "
+        f"{_times(mask_size)}. "
+    )
+    if image_size != mask_size[::-1]:
+        raise DataError(text + "A mask must have the size of its image.")
+    with opened(image) as file:
+        orientation = read_header(file, image).orientation
+    if orientation >= 5:
+        raise DataError(
+            text + f"The image's EXIF data turn it (orientation {orientation}), and the mask "
+            "matches only its unrotated size. Rotate the mask, or remove the EXIF orientation."
+        )
+    raise DataError(
+        text + "Height and width are swapped: one of them is transposed, or was turned by EXIF "
+        "data that were removed later. Rotate one of them."
+    )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def _read(path: Path | str) -> tuple[Samples, Palette | None]:
+    """Raw samples, and the colours of the palette where there is one."""
+    data = read_bytes(path)
+    header = read_header(io.BytesIO(data), path)
+    verify(data, header, path)
+    _refuse_lossy(data, header, path)
+    if header.kind == "PNM" or header.inverted or (header.bits, header.channels) == (16, 2):
+        # Pillow scales PNM, inverts white-is-zero TIFF and cuts 16-bit grey with alpha.
+        raise DataError(
+            f"{shown(path)} is of a kind whose raw values are not kept when read "
+            f"({header.kind}, {header.bits} bits). Save it as PNG without transparency."
+        )
+    if header.more:
+        tell(path, "Only the first page or frame is read", "of masks with several")
+    with decoding(path):
+        picture = open_by_pillow(data, header)
+        raw, palette = _samples(picture, header, path)
+    return upright(raw, header), palette
+
+
+def _samples(
+    picture: Image.Image, header: Header, path: Path | str
+) -> tuple[Samples, Palette | None]:
+    raw: Samples
+    match picture.mode:
+        case "1":
+            return np.asarray(picture).astype(np.uint8), None
+        case "P":
+            colors = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            # Indices beyond a short palette are black, as viewers show them.
+            palette = np.pad(colors, ((0, 256 - len(colors)), (0, 0)))
+            return np.asarray(picture), palette
+        case "L":
+            raw = np.asarray(picture)
+            # Pillow scales 2 and 4 bits to 0..255, as all libraries do: by 85 and by 17.
+            scale = {2: 85, 4: 17}.get(header.bits, 1)
+            return (raw if scale == 1 else raw // np.uint8(scale)), None
+        case "I" | "I;16" | "I;16B" | "I;16L":
+            raw = np.asarray(picture)
+            return (raw if raw.dtype == np.int32 else raw.astype(np.uint16)), None
+        case "F":
+            raw = np.asarray(picture)
+            raise DataError(
+                f"{shown(path)} holds fractions ({raw.min():g} to {raw.max():g}); a mask holds "
+                "whole numbers, one per class. Cut or round them, and save it as PNG."
+            )
+        case "RGB" | "RGBA" | "RGBX" | "LA":
+            raw = np.asarray(picture)
+        case mode:
+            raise DataError(f"{shown(path)} has samples of mode {mode}. Save it as an index PNG.")
+    if picture.mode in ("RGBA", "LA") and int(raw[..., -1].min()) < 255:
+        tell(path, "Transparency is dropped", "from masks")
+    if picture.mode == "LA":
+        return raw[..., 0], None
+    raw = raw[..., :3]
+    return (raw[..., 0] if is_grey(raw) else raw), None
+
+
+def _refuse_lossy(data: bytes, header: Header, path: Path | str) -> None:
+    lossy = header.kind == "JPEG" or (header.kind == "WebP" and data[12:16] == b"VP8 ")
+    if lossy and os.environ.get("PIXELWRIGHT_ALLOW_JPEG_MASKS") != "1":
+        raise DataError(
+            f"{shown(path)} is a mask stored as {header.kind} with loss, which alters class values "
+            "near edges. Export it again as PNG; or set PIXELWRIGHT_ALLOW_JPEG_MASKS=1 to read it "
+            "as it is."
+        )
+
+
+def _table(values: Mapping[int, int]) -> Int16[np.ndarray, "values"]:
+    """Class of each raw value; the last row, beyond all declared values, has none."""
+    table = np.full(max(max(values, default=0) + 2, 256), UNDECLARED, np.int16)
+    for value, index in values.items():
+        if value >= 0:
+            table[value] = index
+    return table
+
+
+def _half_table(values: Mapping[int, int]) -> Int16[np.ndarray, "values"]:
+    table = np.full(257, UNDECLARED, np.int16)
+    table[:128] = values[0]
+    table[128:256] = values[255]
+    return table
+
+
+def _refuse_negative(raw: Integer[np.ndarray, "h w"], path: Path | str) -> None:
+    if raw.dtype.kind == "i" and (lowest := int(raw.min(initial=0))) < 0:
+        text = negative(lowest, int(np.count_nonzero(raw == lowest)))
+        raise DataError(f"{shown(path)}: {text}")
+
+
+def _refuse_values(
+    raw: Integer[np.ndarray, "h w"],
+    target: Int16[np.ndarray, "h w"],
+    classes: Classes,
+    path: Path | str,
+) -> None:
+    found, pixels = np.unique(raw[target == UNDECLARED], return_counts=True)
+    order = np.argsort(-pixels, kind="stable")[:3]
+    listed = ", ".join(f"{found[i]} ({pixels[i]:,} px)" for i in order)
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    declared = _ranges(sorted(classes.values))
+    text = (
+        f"{shown(path)} holds undeclared value{'s' if len(found) > 1 else ''} {listed}{more} of "
+        f"{raw.size:,}; declared are {declared}."
+    )
+    present = set(np.unique(raw).tolist())
+    if present <= {0, 255} and 255 not in classes.values:
+        text += " Did you mean a 0/255 mask, where 255 is foreground? Then declare values=0 255."
+    elif present <= {0, 1} and 1 not in classes.values:
+        text += " Did you mean a 0/1 mask, where 1 is foreground? Then declare values=0 1."
+    elif found.tolist() == [255]:
+        text += " If 255 is to be ignored, declare ignore=255."
+    else:
+        text += " Declare a class for each value, or correct the mask."
+    raise DataError(text)
+
+
+def _ranges(values: list[int]) -> str:
+    """`0-11, 255` for a sorted list of values."""
+    parts: list[list[int]] = []
+    for value in values:
+        if parts and parts[-1][-1] == value - 1:
+            parts[-1][1:] = [value]
+        else:
+            parts.append([value])
+    return ", ".join("-".join(map(str, part)) for part in parts) or "none"
+
+
+def _packed(colors: Integer[np.ndarray, "*n 3"]) -> Integer[np.ndarray, "*n"]:
+    wide = colors.astype(np.int32)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+
+
+def _classes_of_colors(
+    colors: Integer[np.ndarray, "h w 3"], classes: Classes
+) -> Int16[np.ndarray, "h w"]:
+    known = _packed(np.array(classes.colors, np.int32).reshape(-1, 3))
+    order = np.argsort(known, kind="stable").astype(np.int16)
+    pixels = _packed(colors)
+    at = np.searchsorted(known[order], pixels)
+    nearest = order[np.minimum(at, len(order) - 1)]
+    return np.where(known[nearest] == pixels, nearest, np.int16(UNDECLARED))
+
+
+def _refuse_colors(
+    raw: Samples, target: Int16[np.ndarray, "h w"], classes: Classes, path: Path | str
+) -> None:
+    unknown = target == UNDECLARED
+    count = np.count_nonzero(unknown)
+    if not count:
+        return
+    found, pixels = np.unique(_packed(raw[unknown]), return_counts=True)
+    declared = np.array(classes.colors, np.int64)
+    samples = []
+    for i in np.argsort(-pixels, kind="stable")[:3]:
+        color = int(found[i])
+        rgb: Color = (color >> 16, color >> 8 & 255, color & 255)
+        near = int(((declared - rgb) ** 2).sum(axis=1).argmin())
+        samples.append(f"{rgb} near {classes.names[near]} {classes.colors[near]}")
+    raise DataError(
+        f"{shown(path)} has {count:,} of {target.size:,} pixels in {len(found):,} colours that no "
+        f"class has: {'; '.join(samples)}. Declare those colours, or save the mask without "
+        "smoothing and without loss."
+    )
