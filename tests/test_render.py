@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pixelwright.render import colorize, comparison, contact_sheet, overlay, palette, printable
+from pixelwright.render import colorize, comparison, contact_sheet, overlay, palette
 from pixelwright.types import IGNORE, Classes
 
 
@@ -97,7 +97,3 @@ def test_a_contact_sheet_takes_pictures_of_different_sizes() -> None:
     sheet = contact_sheet(pictures, 2, titles=("a", "b" * 500, "\u202e$x^$ <b>"), caption="three")
     assert sheet.dtype == np.uint8
     assert sheet.shape[2] == 3
-
-
-def test_what_a_name_hides_is_made_visible() -> None:
-    assert printable("road\u202e\x1b[31m\udcff é 道") == "road\\u202e\\x1b[31m\\udcff é 道"

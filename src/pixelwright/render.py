@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from pixelwright.errors import shown
 from pixelwright.types import IGNORE, Classes, Color
 
 # Dark slate for the first class, which mostly is the background, then the colours of Okabe and
@@ -209,13 +210,6 @@ def contact_sheet(
     return _sheet(labelled, caption, [], columns)
 
 
-def printable(text: str) -> str:
-    """The text with what a name may hide made visible: control and direction marks, odd spaces."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-
-
 def _three_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
     return image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
 
@@ -371,7 +365,7 @@ def _legend_lines(
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    text = printable(text)
+    text = shown(text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pixelwright.errors import shown
 from pixelwright.metrics.scores import Scores
-from pixelwright.render import printable
 from pixelwright.run import write_bytes
 
 Row = Mapping[str, Any]
@@ -63,7 +63,7 @@ def confusion_figure(scores: Scores, path: Path) -> None:
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(share, cmap="GnBu", vmin=0, vmax=1)
-    names = [printable(name) for name in scores.names]
+    names = [shown(name) for name in scores.names]
     ticks = range(len(names))
     axes.set_xticks(ticks, names, rotation=60, ha="right", parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
@@ -91,7 +91,7 @@ def class_bars(scores: Scores, path: Path) -> None:
             axes.plot(ends[k], (row, row), color=look.ink, linewidth=1.2)
         label = "n/a" if math.isnan(iou[k]) else f"{iou[k]:.3f}"
         axes.text(1.02, row, label, color=look.ink, va="center", fontsize=9)
-    names = [printable(scores.names[k]) for k in order]
+    names = [shown(scores.names[k]) for k in order]
     axes.set_yticks(range(len(order)), names, parse_math=False)
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU")

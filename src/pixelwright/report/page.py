@@ -17,9 +17,9 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from pixelwright.errors import CheckpointError
+from pixelwright.errors import CheckpointError, shown
 from pixelwright.metrics.scores import TITLES, Scores, number, span
-from pixelwright.render import palette, printable
+from pixelwright.render import palette
 from pixelwright.report import figures
 from pixelwright.report.figures import Row, epoch_rows
 from pixelwright.report.fit import fit
@@ -58,7 +58,7 @@ def _contents(run: Run) -> dict[str, Any]:
     main = every[0] if every else None
     # Pictures are chosen from the validation images, whatever else was scored since.
     chosen_from = next((scores for scores in every if scores.split == "val"), main)
-    shown, left_out = pictures(run, chosen_from)
+    chosen, left_out = pictures(run, chosen_from)
     return {
         "name": run.path.absolute().name,
         "status": run.status,
@@ -76,7 +76,7 @@ def _contents(run: Run) -> dict[str, Any]:
         "stop": next((row for row in reversed(rows) if row.get("kind") == "stop"), None),
         "notes": [str(row["text"]) for row in rows if row.get("kind") == "note" and "text" in row],
         "fit": fit(epochs, {scores.split: scores for scores in every}, info.get("guard")),
-        "pictures": shown,
+        "pictures": chosen,
         "left_out": left_out,
         "recipe": recipe,
         "environment": _environment(info),
@@ -87,7 +87,7 @@ def _contents(run: Run) -> dict[str, Any]:
 def _visible(value: object) -> object:
     """Names with control or direction marks show them; line ends of a text stay."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return "\n".join(printable(line) for line in value.split("\n"))
+        return "\n".join(shown(line) for line in value.split("\n"))
     return "" if value is None else value
 
 
