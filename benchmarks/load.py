@@ -5,7 +5,8 @@
 Every system does the same work on the same pictures: a random 256x256 crop of picture and mask,
 mirrored every second time, turned by up to 10 degrees, zoomed by 0.8 to 1.25, brightness, contrast
 and saturation changed by up to 0.2. "augment" starts from decoded pictures in memory, "decode +
-augment" from files. Each figure is the best of several rounds in a process of its own.
+augment" from files. Each system has a process of its own; they take turns, and each figure is the
+best of several rounds, in seconds of processor time, so that a busy machine treats all alike.
 
 The pictures are CamVid's (480x360, JPEG and PNG) where shared/data/camvid lies beside the checkout,
 and drawn ones of that size and those formats elsewhere.
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +79,7 @@ def albumentations() -> System:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for a newer version
     import albumentations as A
 
+    factor = (1 - JITTER, 1 + JITTER)
     pipeline = A.Compose(
         [
             A.HorizontalFlip(p=0.5),
@@ -88,7 +91,7 @@ def albumentations() -> System:
                 fill_mask=UNLABELLED,
             ),
             A.RandomCrop(CROP, CROP, pad_if_needed=True, fill_mask=UNLABELLED),
-            A.ColorJitter(JITTER_RANGE, JITTER_RANGE, JITTER_RANGE, hue=(0, 0), p=1),
+            A.ColorJitter(factor, factor, factor, hue=(0, 0), p=1),
         ],
         seed=0,
     )
@@ -104,9 +107,6 @@ def albumentations() -> System:
         return out["image"], out["mask"]
 
     return System(read, vary, as_numpy=lambda image, mask: (image, mask))
-
-
-JITTER_RANGE = (1 - JITTER, 1 + JITTER)
 
 
 def torchvision() -> System:
@@ -151,38 +151,57 @@ SYSTEMS: dict[str, Callable[[], System]] = {
 }
 
 
-def measure(name: str, case: str, files: Files, rounds: int, count: int) -> dict[str, Any]:
-    """One row, measured in this process."""
-    cv2.setNumThreads(1)
-    system = SYSTEMS[name]()
-    if case == "augment":
-        decoded = [system.read(*pair) for pair in files]
+class Bench:
+    """One system in this process, ready for rounds of one case."""
 
-        def crops() -> Iterator[Pair]:
-            return (system.vary(*pair) for pair in cycle(decoded))
-    else:
+    def __init__(self, name: str, case: str, files: Files) -> None:
+        cv2.setNumThreads(1)
+        self.system = SYSTEMS[name]()
+        self.files = files
+        decoded = [self.system.read(*pair) for pair in files] if case == CASES[0] else []
+        self.crops = self._from_memory(decoded) if decoded else self._from_files()
 
-        def crops() -> Iterator[Pair]:
-            return (system.vary(*system.read(*pair)) for pair in cycle(files))
+    def _from_memory(self, decoded: list[Pair]) -> Iterator[Pair]:
+        for pair in cycle(decoded):
+            yield self.system.vary(*pair)
 
-    described = [describe(*system.as_numpy(*crop)) for crop in islice(crops(), 200)]
-    best = float("inf")
-    for _ in range(rounds):
-        source = crops()
-        start = time.perf_counter()
-        for _ in range(count):
-            next(source)
-        best = min(best, (time.perf_counter() - start) / count)
+    def _from_files(self) -> Iterator[Pair]:
+        for pair in cycle(self.files):
+            yield self.system.vary(*self.system.read(*pair))
+
+    def likeness(self) -> tuple[float, float]:
+        """Mean brightness and labelled share of some crops; warms up as well."""
+        crops = islice(self.crops, 200)
+        described = [describe(*self.system.as_numpy(*crop)) for crop in crops]
+        brightness, labelled = np.mean(described, axis=0)
+        return float(brightness), float(labelled)
+
+    def round(self, count: int) -> float:
+        """Seconds of processor time per crop, of all threads."""
+        start = time.process_time()
+        for _ in islice(self.crops, count):
+            pass
+        return (time.process_time() - start) / count
+
+
+_bench: list[Bench] = []  # of this process, filled when it starts
+
+
+def start(name: str, case: str, files: Files) -> None:
+    _bench.append(Bench(name, case, files))
+
+
+def likeness() -> tuple[float, float]:
+    return _bench[0].likeness()
+
+
+def one_round(count: int) -> float:
+    return _bench[0].round(count)
+
+
+def peak_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "case": case,
-        "system": name,
-        "seconds": best,
-        "throughput": 1 / best,
-        "peak_mb": peak / (2**20 if sys.platform == "darwin" else 2**10),
-        "brightness": float(np.mean([brightness for brightness, _ in described])),
-        "labelled": float(np.mean([labelled for _, labelled in described])),
-    }
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def describe(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
@@ -196,11 +215,11 @@ def describe(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
     return float(image[known].mean()), float(known.mean())
 
 
-def check_alike(rows: list[dict[str, Any]]) -> None:
+def check_alike(likenesses: list[tuple[float, float]]) -> None:
     """The systems draw other numbers, but on average they must have done the same."""
-    for key, tolerance in (("brightness", 0.08), ("labelled", 0.08)):
-        values = [row[key] for row in rows]
-        assert max(values) <= min(values) * (1 + tolerance), f"{key} differs: {values}"
+    by_kind = zip(*likenesses, strict=True)
+    for what, values in zip(("brightness", "labelled share"), by_kind, strict=True):
+        assert max(values) <= min(values) * 1.08, f"{what} differs: {values}"
 
 
 def draw_files(folder: Path, count: int) -> Files:
@@ -219,21 +238,31 @@ def draw_files(folder: Path, count: int) -> Files:
     return files
 
 
-def run(files: Files, quick: bool) -> list[dict[str, Any]]:
-    rounds, count = (4, 100) if quick else (12, 300)
-    rows = []
-    for case in CASES:
-        group = []
-        for name in SYSTEMS:
-            # A process each: its peak of memory is its own, and no library sets another's threads.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                group.append(pool.submit(measure, name, case, files, rounds, count).result())
-        check_alike(group)
-        for row in group:
-            row["ratio"] = row["seconds"] / group[0]["seconds"]
-        rows += group
-    return rows
+def run(case: str, files: Files, quick: bool) -> list[dict[str, Any]]:
+    rounds, count = (5, 60) if quick else (15, 200)
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = [
+            stack.enter_context(
+                ProcessPoolExecutor(1, context, initializer=start, initargs=(name, case, files))
+            )
+            for name in SYSTEMS
+        ]
+        check_alike([pool.submit(likeness).result() for pool in pools])
+        times = [[p.submit(one_round, count).result() for p in pools] for _ in range(rounds)]
+        peaks = [pool.submit(peak_mb).result() for pool in pools]
+    best = np.min(times, axis=0).tolist()
+    return [
+        {
+            "case": case,
+            "system": name,
+            "seconds": seconds,
+            "throughput": 1 / seconds,
+            "peak_mb": peak,
+            "ratio": seconds / best[0],
+        }
+        for name, seconds, peak in zip(SYSTEMS, best, peaks, strict=True)
+    ]
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:
@@ -266,7 +295,7 @@ def main() -> None:
             files = [(p, CAMVID / "trainannot" / f"{p.stem}.png") for p in photos]
         else:
             files = draw_files(Path(folder), 60)
-        rows = run(files, options.quick)
+        rows = [row for case in CASES for row in run(case, files, options.quick)]
     kind = "CamVid" if photos else "drawn pictures"
     show(rows, f"{CROP}x{CROP} crops of {kind}, 480x360, one thread")
     if options.json:

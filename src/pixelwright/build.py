@@ -159,7 +159,7 @@ def network(
 
 
 def load_index(data: Spec) -> Index:
-    """What a layout finds, with a warning for each class that training would miss.
+    """What a layout finds, if one can train on it.
 
     Raises:
         DataError: No training or validation images.
@@ -233,7 +233,7 @@ class Scorer:
             len(classes),
             tile=self._tile,
             device=engine.device,
-            autocast=engine.dtype,
+            autocast=None if engine.dtype is torch.float32 else engine.dtype,
         )
         tables, loss_sum, counted = [], 0.0, 0
         for number in range(len(dataset)):

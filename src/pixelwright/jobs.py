@@ -386,8 +386,8 @@ class Prediction:
         """The image with the classes over it."""
         return render.overlay(self.image, self.labels.astype(np.int16), self.classes.colors)
 
-    def _repr_jpeg_(self) -> bytes:
-        return images.encode_jpeg(self.overlay)
+    def _repr_png_(self) -> bytes:
+        return images.encode_png(self.overlay)
 
 
 def predict(
@@ -475,7 +475,7 @@ def _predict_one(
     stem = file.stem if file else "prediction"
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{stem}.png", folder / f"{stem}.overlay.jpg"]
-    images.write_png(written[0], labels, model.classes.colors)
+    images.write_mask(written[0], labels, model.classes.colors)
     images.write_jpeg(written[1], result.overlay)
     if likely is not None:
         written.append(folder / f"{stem}.probabilities.npy")
@@ -484,7 +484,7 @@ def _predict_one(
 
 
 def _labels(likely: Float[np.ndarray, "k h w"]) -> Integer[np.ndarray, "h w"]:
-    return likely.argmax(0).astype(np.uint8 if len(likely) <= 256 else np.uint16)
+    return np.asarray(likely.argmax(0), np.uint8 if len(likely) <= 256 else np.uint16)
 
 
 def _npy(array: Float[np.ndarray, "k h w"]) -> bytes:

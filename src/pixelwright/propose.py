@@ -3,11 +3,10 @@
 recipe = propose(Spec("folders", {"images": "photos", "masks": "labels"}), found, findings)
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from pixelwright import build
+from pixelwright.data.check import Findings
 from pixelwright.images import size
 from pixelwright.models import models
 from pixelwright.nn.receptive import field_of
@@ -22,13 +21,13 @@ RARE = 0.15
 """A class with a smaller share of the pixels gets the help of the Dice loss."""
 
 
-def propose(data: Spec, index: Index, shares: Mapping[str, float]) -> Recipe:
+def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
     """A recipe that will do well on most data, to start from.
 
     Args:
         data: The layout, as it will stand in the recipe.
         index: What the layout found.
-        shares: Of the counted training pixels, by class name.
+        findings: What the check of the data found.
 
     A U-Net of depth 4 sees 140 pixels far. On small images a shallower one trains faster and loses
     nothing; on one picture cut into blocks it also keeps the guard band narrow.
@@ -44,7 +43,8 @@ def propose(data: Spec, index: Index, shares: Mapping[str, float]) -> Recipe:
         sides = [_smallest_side(index)]
     rule = 2**depth
     crop = max(min(LARGEST_CROP, min(sides) // rule * rule), rule)
-    rare = min((s for s in shares.values() if s > 0), default=1.0) < RARE
+    shares = findings.shares("train").values()
+    rare = min((share for share in shares if share > 0), default=1.0) < RARE
     return Recipe(
         data=data,
         model=model,

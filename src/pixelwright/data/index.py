@@ -33,17 +33,16 @@ def load(spec: Spec) -> Index:
 
     Raises:
         RecipeError: The layout or one of its options is unknown or of the wrong type.
-        DataError: A path is missing, nothing is left to train or to validate on, two entries of a
-            split have one key, or whatever the layout finds wrong.
+        DataError: A path is missing, nothing is found, two entries of a split have one key, or
+            whatever the layout finds wrong.
     """
     spec = layouts.resolve(spec)
     for name, value in spec.options.items():
         if isinstance(value, Path) and not value.exists():
             raise DataError(f"{name}={value} of layout {spec.name} does not exist. {_near(value)}")
     index: Index = layouts.build(spec)
-    for split in ("train", "val"):
-        if not index.splits.get(split):
-            raise DataError(f"'{spec}' leaves no entry in the split '{split}'.")
+    if not any(index.splits.values()):
+        raise DataError(f"'{spec}' holds no entry in any split.")
     for split, entries in index.splits.items():
         keys = Counter(entry.key for entry in entries)
         twice = [key for key, count in keys.items() if count > 1]

@@ -15,7 +15,7 @@ from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header, size
 from pixelwright.images.masks import check_sizes, raw_mask, read_mask
 from pixelwright.images.photos import read_image
 from pixelwright.images.values import Values, infer_values
-from pixelwright.images.write import write_jpeg, write_mask, write_png
+from pixelwright.images.write import encode_png, write_jpeg, write_mask, write_png
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -23,6 +23,7 @@ __all__ = [
     "Header",
     "Values",
     "check_sizes",
+    "encode_png",
     "fingerprint",
     "infer_values",
     "raw_mask",

@@ -72,6 +72,11 @@ def write_jpeg(
     write_bytes(path, _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality]))
 
 
+def encode_png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """A picture as the bytes of a PNG file, for pages and notebooks."""
+    return _encoded(".png", image)
+
+
 def write_mask(
     path: Path | str, labels: Integer[np.ndarray, "h w"], colors: tuple[Color, ...]
 ) -> None:

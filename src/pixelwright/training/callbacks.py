@@ -5,9 +5,10 @@ so that a checkpoint can hold it.
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Callback(Protocol):
     """Something that watches the validation score (higher is better)."""
 

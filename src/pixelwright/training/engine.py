@@ -84,7 +84,8 @@ class Engine:
 def global_norm(parameters: list[nn.Parameter]) -> Float[Tensor, ""]:
     """The Euclidean norm of all gradients together."""
     grads = [p.grad for p in parameters if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    return norm
 
 
 def _device(name: str) -> torch.device:
