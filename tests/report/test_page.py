@@ -182,6 +182,12 @@ def test_files_that_cannot_be_read_are_named_and_left_out(tmp_path: Path) -> Non
     assert "scores-test.json cannot be read" in text
 
 
+def test_an_image_that_is_typical_and_hard_is_shown_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "roads-1")
+    (run.pictures / "typical-2-image_3.jpg").write_bytes(jpeg())
+    assert Tags(page.render(run)).tags.count("img") == 3
+
+
 def test_large_pictures_are_made_small_enough_to_mail(tmp_path: Path) -> None:
     from PIL import Image
 

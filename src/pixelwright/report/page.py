@@ -257,7 +257,7 @@ def _count(value: int, noun: str) -> str:
 
 def _short(value: float | int) -> str:
     """An epoch without needless digits."""
-    return f"{value:.1f}".removesuffix(".0")
+    return f"{value:.1f}".removesuffix(".0") if value >= 1 else f"{value:.2g}"
 
 
 def _short_count(value: int) -> str:

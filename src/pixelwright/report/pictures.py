@@ -40,8 +40,11 @@ def pictures(run: Run, scores: Scores | None) -> tuple[list[Picture], list[str]]
     shown: list[Picture] = []
     left_out: list[str] = []
     room = _MOST_BYTES
+    hardest = {key for group, key in map(_group, files) if group == "hardest"}
     for path in sorted(files, key=_rank):
         group, key = _group(path)
+        if group == "typical" and key in hardest:  # of few images, many are both
+            continue
         source = _embedded(path)
         if source is None or len(source) > room:
             left_out.append(path.name)
