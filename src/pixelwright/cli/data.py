@@ -1,0 +1,58 @@
+"""Look at a data set: check every file of it, or show some."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwright.cli._options import Data, Json, Masks
+
+Out = Annotated[Path, typer.Option(help="The picture to write: .jpg or .png.")]
+Split = Annotated[str, typer.Option(help="The split to show.")]
+Count = Annotated[int, typer.Option(min=1, help="How many images.")]
+
+
+def app() -> typer.Typer:
+    built = typer.Typer(help="Check a data set, or show some of it.", rich_markup_mode=None)
+    built.command()(check)
+    built.command()(show)
+    return built
+
+
+def check(data: Data, masks: Masks = None, json: Json = None) -> None:
+    """Look at every file: sizes, label values, orphans, palettes, EXIF, duplicates."""
+    from pixelwright.cli._source import as_json, data_spec, look
+    from pixelwright.console import Console
+    from pixelwright.errors import DataError, first_few
+
+    console = Console()
+    _, findings = look(console, data_spec(data, masks), quiet=json == "-")
+    if json is not None:
+        as_json(console, findings.to_json(), json)
+    if findings.problems:
+        raise DataError(first_few(findings.problems, 1))
+
+
+def show(
+    data: Data,
+    masks: Masks = None,
+    out: Out = Path("sheet.jpg"),
+    split: Split = "train",
+    count: Count = 12,
+) -> None:
+    """Write a contact sheet of images and their masks, and count the classes."""
+    from pixelwright.cli._sheet import chosen, sheet
+    from pixelwright.cli._source import data_spec
+    from pixelwright.console import Console
+    from pixelwright.data.counts import class_counts
+    from pixelwright.data.index import load
+    from pixelwright.images import write_jpeg, write_png
+
+    console = Console()
+    index = load(data_spec(data, masks))
+    entries = chosen(index, split)
+    write = write_png if out.suffix.lower() == ".png" else write_jpeg
+    write(out, sheet(entries, index.classes, count, caption=f"{split}: {len(entries)} images"))
+    pixels = class_counts(entries, index.classes).pixels
+    console.classes(index.classes, pixels.tolist())
+    console.written([out])

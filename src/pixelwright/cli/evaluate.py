@@ -1,0 +1,41 @@
+"""Score a run on a labelled split."""
+
+from typing import Annotated
+
+import typer
+
+from pixelwright.cli._options import Device, Json, RunFolder, Tile
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="A layout such as camvid:root=FOLDER, or a folder. Else the run's own data."),
+]
+Split = Annotated[str, typer.Option(help="The split to score.")]
+
+
+def evaluate(
+    run: RunFolder,
+    data: Data = None,
+    split: Split = "val",
+    json: Json = None,
+    tile: Tile = None,
+    device: Device = None,
+) -> None:
+    """Score a run on labelled images, with 95 % intervals."""
+    from pixelwright.cli._source import as_json, data_spec, run_of
+    from pixelwright.console import Console
+
+    path = run_of(str(run))
+    spec = None if data is None else data_spec(data, None)
+    console = Console()
+
+    from pixelwright import jobs
+
+    with console.watch() as on_event:
+        scores = jobs.evaluate(
+            path, data=spec, split=split, tile=tile, device=device or "auto", on_event=on_event
+        )
+    if json != "-":
+        console.scores(scores)
+    if json is not None:
+        as_json(console, scores.to_json(), json)
