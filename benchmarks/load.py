@@ -156,6 +156,9 @@ class Bench:
 
     def __init__(self, name: str, case: str, files: Files) -> None:
         cv2.setNumThreads(1)
+        # Once a large block was freed, as batches are in any training, the C library keeps freed
+        # memory. Until then it is luck which of the systems pays for returning it at every picture.
+        np.ones(2**24, np.uint8)
         self.system = SYSTEMS[name]()
         self.files = files
         decoded = [self.system.read(*pair) for pair in files] if case == CASES[0] else []
