@@ -39,9 +39,9 @@ def sun_of(seed: int) -> Sun:
         y=(1 - t * t) / (1 + t * t),
         x=2 * t / (1 + t * t),
         rise=0.70 + 0.45 * draw[1],
-        clouds=0.25 + 0.3 * draw[2],
-        warmth=(draw[3] - 0.4) * 0.16,
-        haze=0.012 + 0.03 * draw[4],
+        clouds=0.22 + 0.22 * draw[2],
+        warmth=(draw[3] - 0.4) * 0.11,
+        haze=0.014 + 0.016 * draw[4],
     )
 
 
@@ -52,7 +52,7 @@ def photograph(
     sun = sun_of(seed)
     lit = _slope(surface.height, sun) * (1 - _shadow(surface.height, sun))
     clouds = np.clip(smooth(key_of(seed, 52), y, x, 620.0, 4) * 7 - 4.1, 0, 1)
-    slow = 0.82 + 0.36 * smooth(key_of(seed, 53), y, x, 900.0, 2)
+    slow = 0.84 + 0.32 * smooth(key_of(seed, 53), y, x, 900.0, 2)
     direct = lit * (1 - np.float32(sun.clouds) * clouds) * slow * np.float32(0.8)
     # Skylight is blue; what stands low between trees and walls sees less of it.
     sky = (0.8 + 0.2 * lit) * slow * np.float32(0.24)
