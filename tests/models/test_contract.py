@@ -1,0 +1,166 @@
+"""Promises that every model of the registry keeps."""
+
+import pytest
+import torch
+from torch import nn
+
+from pixelwright.models import models
+from pixelwright.nn.normalise import Normalised
+from pixelwright.nn.receptive import field_of
+from pixelwright.registry import Spec
+
+# Options that make a model small enough to test; its name alone where there are none.
+SMALL = {"unet": ["unet:width=4,depth=2"], "fcn": ["fcn:width=4,depth=2"]}
+TEXTS = [
+    *(text for name in models for text in SMALL.get(name, [name])),
+    "fcnn:norm=true,dropout=0.2",
+    "fcn:width=4,depth=1,kernel=5,norm=none",
+    "fcn:width=6,depth=1,norm=group",
+    "unet:width=4,depth=3,block=residual,upsample=bilinear,norm=instance",
+    "unet:width=4,depth=1,upsample=transposed,norm=none,dropout=0.2",
+]
+
+
+def build(text: str, channels: int = 3) -> nn.Module:
+    torch.manual_seed(5)
+    model: nn.Module = models.build(Spec.parse(text), classes=3, channels=channels)
+    return model
+
+
+@pytest.fixture(params=TEXTS)
+def text(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_logits_keep_the_image_size(text: str) -> None:
+    assert build(text)(torch.randn(2, 3, 32, 24)).shape == (2, 3, 32, 24)
+
+
+def test_every_parameter_learns(text: str) -> None:
+    model = build(text)
+    model(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
+
+
+def test_a_few_steps_reduce_the_loss(text: str) -> None:
+    model = build(text)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    images = torch.randn(2, 3, 32, 32)
+    target = (images[:, 0] > 0).long()
+    values = []
+    for _ in range(12):
+        loss = nn.functional.cross_entropy(model(images), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert min(values[-3:]) < 0.8 * values[0]
+
+
+def test_first_logits_have_a_moderate_scale(text: str) -> None:
+    logits = build(text)(torch.randn(2, 3, 32, 32))
+    assert 0.1 < logits.std() < 10
+
+
+def test_equal_seeds_give_equal_weights(text: str) -> None:
+    one, other = build(text).state_dict(), build(text).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_grey_images_work(text: str) -> None:
+    assert build(text, channels=1)(torch.randn(2, 1, 16, 16)).shape == (2, 3, 16, 16)
+
+
+def test_double_precision_works(text: str) -> None:
+    model = build(text).double()
+    assert model(torch.randn(2, 3, 16, 16).double()).dtype == torch.float64
+
+
+def test_mixed_precision_stays_narrow_and_channels_last(text: str) -> None:
+    model = build(text).to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)
+    seen = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(
+                lambda _, inputs, out, name=name: seen.update({name: (inputs[0].dtype, out.dtype)})
+            )
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(images)
+    logits.float().square().mean().backward()
+    # The first convolution gets the image itself; none of the others may be widened on the way.
+    assert {out for _, out in seen.values()} == {torch.bfloat16}
+    assert [n for n, (given, _) in seen.items() if given == torch.float32] in (
+        [next(iter(seen))],
+        [n for n, module in model.named_modules() if getattr(module, "in_channels", 0) == 3],
+    )
+    assert logits.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", list(models))
+def test_every_option_is_documented(name: str) -> None:
+    described = models.builder(name).__doc__ or ""
+    assert [option for option in models.options(name) if f"{option}: " not in described] == []
+
+
+def test_fcnn_has_the_parameters_that_its_page_states() -> None:
+    def count(classes: int) -> int:
+        model = models.build(Spec.parse("fcnn"), classes=classes, channels=3)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    # 3x3x3x16 + 16, 3x3x16x32 + 32, 3x3x32x16 + 16, 5x5x16x2 + 2.
+    assert count(2) == 448 + 4640 + 4624 + 802 == 10_514
+    assert count(11) == 9_712 + 401 * 11
+
+
+def test_fcnn_is_exactly_the_stated_sequence() -> None:
+    layers = [
+        (type(layer).__name__, getattr(layer, "out_channels", None), getattr(layer, "padding", 0))
+        for layer in build("fcnn")
+    ]
+    assert layers == [
+        ("Conv2d", 16, (1, 1)),
+        ("ReLU", None, 0),
+        ("Conv2d", 32, (1, 1)),
+        ("ReLU", None, 0),
+        ("MaxPool2d", None, 0),
+        ("Conv2d", 16, (1, 1)),
+        ("ReLU", None, 0),
+        ("Upsample", None, 0),
+        ("Conv2d", 3, (2, 2)),
+    ]
+
+
+def test_unet_has_the_channels_of_the_paper() -> None:
+    # Figure 1 of the paper: 64 to 1024 down, and each merge takes twice what it gives.
+    with torch.device("meta"):
+        network = models.build(Spec.parse("unet:width=64"), classes=2, channels=1)
+    assert [stage[0].out_channels for stage in network.down] == [128, 256, 512, 1024]
+    merges = [(stage[0].in_channels, stage[0].out_channels) for stage in network.merge]
+    assert merges == [(1024, 512), (512, 256), (256, 128), (128, 64)]
+
+
+@pytest.mark.parametrize(
+    "text", ["fcn:kernel=4", "fcn:depth=0", "unet:width=0", "unet:upsample=cubic", "fcnn:dropout=1"]
+)
+def test_f37_an_option_out_of_range_is_refused(text: str) -> None:
+    assert len(models.problems(Spec.parse(text))) == 1
+
+
+def test_a_normalised_model_takes_pixel_values_of_any_type() -> None:
+    model = Normalised(build("fcnn"), [10.0, 20.0, 30.0], [2.0, 4.0, 8.0])
+    images = torch.randint(0, 256, (1, 3, 8, 6), dtype=torch.uint8)
+    centred = (images.float() - torch.tensor([10.0, 20, 30]).reshape(1, 3, 1, 1)) / torch.tensor(
+        [2.0, 4, 8]
+    ).reshape(1, 3, 1, 1)
+    torch.testing.assert_close(model(images), model.network(centred))
+    torch.testing.assert_close(model(images.float()), model(images))
+    assert model.double()(images).dtype == torch.float64
+    assert {"mean", "std"} < set(model.state_dict())
+    assert not {"mean", "std"} & {name for name, _ in model.named_parameters()}
+
+
+def test_normalising_changes_nothing_about_what_is_seen() -> None:
+    network = build("unet:width=2,depth=1")
+    assert field_of(Normalised(network, [0.0] * 3, [1.0] * 3)) == field_of(network)
