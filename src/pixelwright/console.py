@@ -98,6 +98,7 @@ class Console:
     def __init__(self) -> None:
         self._out = _Rich(stderr=False)
         self._err = _Rich(stderr=True)
+        self._told: set[str] = set()
 
     def say(self, *lines: object) -> None:
         """Lines of a result."""
@@ -189,15 +190,14 @@ class Console:
 
     @contextmanager
     def warnings_as_lines(self) -> Iterator[None]:
-        """Show each different warning once, as one line."""
-        told: set[str] = set()
+        """Show each different warning once in the life of this console, as one line."""
 
         def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
             text = str(message)
             if not issubclass(category, PixelwrightWarning):
                 text = f"{text.strip().partition(chr(10))[0]} ({category.__name__})"
-            if text not in told:
-                told.add(text)
+            if text not in self._told:
+                self._told.add(text)
                 self._err.marked("warning: ", "yellow", text)
 
         with warnings.catch_warnings():
@@ -248,9 +248,9 @@ class _Bars:
     def update(self, name: str, done: int, total: int | None, text: str) -> None:
         text = shown(text)
         if name not in self._tasks:
-            if not self._tasks:
-                self._begin()
             self._tasks[name] = self._progress.add_task(name, total=total, text=text)
+            if len(self._tasks) == 1:
+                self._begin()
         self._progress.update(self._tasks[name], completed=done, total=total, text=text)
         self._draw()
 

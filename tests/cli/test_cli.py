@@ -210,6 +210,7 @@ def test_data_show_writes_a_sheet_and_counts_classes(say: Say) -> None:
     with Image.open("sheet.jpg") as sheet:
         assert min(sheet.size) > 100
     fails(say("data", "show", "set", "--split", "vall"), "'val'")
+    fails(say("data", "show", "set", "--out", "sheet.gif"), "sheet.gif", ".png")
 
 
 def test_f18_files_of_any_name_are_read_and_shown_escaped(say: Say) -> None:

@@ -49,7 +49,8 @@ def recipe_of(
 
     from pixelwright.propose import propose
 
-    return _override(propose(spec, index, findings), overrides)
+    with console.warnings_as_lines():
+        return _override(propose(spec, index, findings), overrides)
 
 
 def _override(recipe: Recipe, settings: list[str]) -> Recipe:

@@ -46,13 +46,18 @@ def show(
     from pixelwright.console import Console
     from pixelwright.data.counts import class_counts
     from pixelwright.data.index import load
+    from pixelwright.errors import DataError
     from pixelwright.images import write_jpeg, write_png
 
+    suffix = out.suffix.lower()
+    if suffix not in (".jpg", ".jpeg", ".png"):
+        raise DataError(f"{out} is neither .jpg nor .png. Give --out one of these suffixes.")
     console = Console()
-    index = load(data_spec(data, masks))
-    entries = chosen(index, split)
-    write = write_png if out.suffix.lower() == ".png" else write_jpeg
-    write(out, sheet(entries, index.classes, count, caption=f"{split}: {len(entries)} images"))
-    pixels = class_counts(entries, index.classes).pixels
+    with console.warnings_as_lines():
+        index = load(data_spec(data, masks))
+        entries = chosen(index, split)
+        picture = sheet(entries, index.classes, count, caption=f"{split}: {len(entries)} images")
+        (write_png if suffix == ".png" else write_jpeg)(out, picture)
+        pixels = class_counts(entries, index.classes).pixels
     console.classes(index.classes, pixels.tolist())
     console.written([out])
