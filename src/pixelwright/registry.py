@@ -228,6 +228,8 @@ def describe(annotation: Any) -> str:
         return " | ".join(str(choice) for choice in get_args(plain))
     if get_origin(plain) is tuple:
         return "list"
+    if get_origin(plain) in (Union, types.UnionType):
+        return " | ".join(describe(choice) for choice in get_args(plain))
     if hasattr(plain, "__metadata__"):
         return describe(get_args(plain)[0])
     return getattr(plain, "__name__", str(plain)).lower()
