@@ -1,0 +1,15 @@
+"""Whole jobs, as the user names them: train, evaluate, predict, report.
+
+    run = train("recipe.toml")
+    scores = evaluate(run, split="val")
+    predictions = predict(run, "photo.jpg", out="out/")
+
+`training` writes log and checkpoints; everything else in a run folder is written here.
+"""
+
+from pixelwright.jobs.evaluation import evaluate
+from pixelwright.jobs.prediction import Prediction, predict
+from pixelwright.jobs.show import report
+from pixelwright.jobs.training import train
+
+__all__ = ["Prediction", "evaluate", "predict", "report", "train"]

@@ -1,0 +1,58 @@
+"""Score a trained model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwright import build
+from pixelwright.data import index
+from pixelwright.jobs.show import write_scores
+from pixelwright.jobs.watch import watched
+from pixelwright.metrics.scores import Scores
+from pixelwright.recipe import Recipe
+from pixelwright.registry import Spec
+from pixelwright.run import Run
+from pixelwright.types import Classes, Index, OnEvent
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    data: str | Spec | None = None,
+    split: str = "val",
+    tile: int | None = None,
+    device: str = "auto",
+    on_event: OnEvent | None = None,
+) -> Scores:
+    """Score the model of a run, in float32.
+
+    Args:
+        run: The run, or its folder.
+        data: Where to, such as "camvid:root=data/camvid"; by default the run's own.
+        split: Of the data; "all" takes every picture whole.
+        tile: Most pixels to a side that the network sees at once.
+        device: "auto", "cpu", "cuda" or "mps".
+        on_event: Told the progress; None draws it, in a terminal and a notebook alike.
+
+    Raises:
+        CheckpointError: The run has no good model.
+        DataError: The data cannot be read, or has other classes.
+    """
+    run = Run.open(run)
+    model = build.load_model(run, device)
+    own = Recipe.read(run.recipe_file).data
+    spec = own if data is None else Spec.parse(data) if isinstance(data, str) else data
+    with watched(on_event) as tell:
+        found = _with_classes(index.load(spec), model.classes)
+        scores = model.scorer(found, tile)(model.network, split, on_event=tell)
+    scores = replace(scores, data=str(spec))
+    if data is None:
+        write_scores(run, scores, str(spec))
+    return scores
+
+
+def _with_classes(found: Index, ours: Classes) -> Index:
+    """An index under the class names that the model was trained with."""
+    if len(found.classes) != len(ours):
+        # Masks that lack a class look like fewer classes where none are declared.
+        return replace(found, classes=ours) if len(found.classes) < len(ours) else found
+    return replace(found, classes=replace(found.classes, names=ours.names, colors=ours.colors))

@@ -1,0 +1,178 @@
+"""Classify every pixel of pictures of any size."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+
+from pixelwright import build, images, render
+from pixelwright.errors import DataError, MachineError
+from pixelwright.jobs.watch import watched
+from pixelwright.run import Run, write_bytes
+from pixelwright.types import Classes, Event, OnEvent
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes of an image.
+
+    Args:
+        labels: Class index of every pixel.
+        classes: What the indices mean.
+        image: What was predicted, as the network saw it.
+        probabilities: Of every class, if asked for.
+        files: What was written, if anything.
+    """
+
+    labels: Integer[np.ndarray, "h w"]
+    classes: Classes
+    image: UInt8[np.ndarray, "h w c"]
+    probabilities: Float[np.ndarray, "k h w"] | None = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def overlay(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The image with the classes over it."""
+        return render.overlay(self.image, self.labels.astype(np.int16), self.classes.colors)
+
+    def _repr_png_(self) -> bytes:
+        return images.encode_png(self.overlay)
+
+
+def predict(
+    run: Run | str | Path,
+    image: str | Path | UInt8[np.ndarray, "h w c"] | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    tile: int | None = None,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    on_event: OnEvent | None = None,
+) -> Prediction | list[Prediction]:
+    """Classify every pixel of one image or of several, of any size.
+
+    Args:
+        run: The run, or its folder.
+        image: A file, an array, or a list of files and folders.
+        out: Where to write `<stem>.png` (class indices, with palette) and `<stem>.overlay.jpg`;
+            nothing is written without.
+        tile: Most pixels to a side that the network sees at once.
+        probabilities: Also keep, and write, `<stem>.probabilities.npy`.
+        overwrite: Replace predictions that are there.
+        device: "auto", "cpu", "cuda" or "mps".
+        on_event: Told the progress; None draws it, in a terminal and a notebook alike.
+
+    Returns:
+        One prediction for one image, else a list in the order of the files.
+
+    Raises:
+        DataError: The image cannot be read.
+        MachineError: Some images of a list cannot be read; the others are done.
+    """
+    model = build.load_model(Run.open(run), device)
+    folder = Path(out) if out is not None else None
+    if isinstance(image, np.ndarray):
+        return _predict_one(model, image, None, folder, tile, probabilities)
+    single = isinstance(image, (str, Path)) and not Path(image).is_dir()
+    given = [image] if isinstance(image, (str, Path)) else list(image)
+    files = _image_files([Path(item) for item in given])
+    if folder:
+        _check_out(files, folder, overwrite)
+    done: list[Prediction] = []
+    failed: list[str] = []
+    with watched(on_event) as tell:
+        for number, file in enumerate(files, 1):
+            try:
+                pixels = images.read_image(file, model.channels)
+                one = _predict_one(model, pixels, file, folder, tile, probabilities)
+            except DataError as error:
+                if single:
+                    raise
+                failed.append(str(error))
+            else:
+                # A long list would fill the memory with what lies on disk already.
+                done.append(one if single or not folder else _light(one))
+            tell(Event("progress", {"what": "predict", "done": number, "total": len(files)}))
+    if failed:
+        raise MachineError(
+            f"{len(failed)} of {len(files)} images could not be read, the others are done: "
+            f"{' '.join(failed[:3])}"
+        )
+    return done[0] if single else done
+
+
+def _light(prediction: Prediction) -> Prediction:
+    nothing = np.zeros((0, 0, prediction.image.shape[2]), np.uint8)
+    return replace(prediction, labels=nothing[..., 0], image=nothing, probabilities=None)
+
+
+def _predict_one(
+    model: build.Model,
+    pixels: UInt8[np.ndarray, "h w c"],
+    file: Path | None,
+    folder: Path | None,
+    tile: int | None,
+    probabilities: bool,
+) -> Prediction:
+    predictor = model.predictor(tile)
+    likely = predictor.probabilities(pixels).cpu().numpy() if probabilities else None
+    labels = predictor.labels(pixels) if likely is None else _labels(likely)
+    result = Prediction(labels, model.classes, pixels, likely)
+    if folder is None:
+        return result
+    stem = file.stem if file else "prediction"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{stem}.png", folder / f"{stem}.overlay.jpg"]
+    images.write_mask(written[0], labels, model.classes.colors)
+    images.write_jpeg(written[1], result.overlay)
+    if likely is not None:
+        written.append(folder / f"{stem}.probabilities.npy")
+        write_bytes(written[-1], _npy(likely))
+    return replace(result, files=tuple(written))
+
+
+def _labels(likely: Float[np.ndarray, "k h w"]) -> Integer[np.ndarray, "h w"]:
+    return np.asarray(likely.argmax(0), np.uint8 if len(likely) <= 256 else np.uint16)
+
+
+def _npy(array: Float[np.ndarray, "k h w"]) -> bytes:
+    """Half precision as a .npy file: three digits of a probability are plenty."""
+    buffer = io.BytesIO()
+    np.save(buffer, array.astype(np.float16), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _image_files(given: list[Path]) -> list[Path]:
+    """The files named, and those in the folders named."""
+    files: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in images.IMAGE_SUFFIXES)
+            if not inside:
+                raise DataError(f"{path} holds no image.")
+            files += inside
+        elif not path.exists():
+            raise DataError(f"There is no image at {path}.")
+        else:
+            files.append(path)
+    return files
+
+
+def _check_out(files: list[Path], folder: Path, overwrite: bool) -> None:
+    seen: dict[str, Path] = {}
+    for file in files:
+        if file.stem in seen:
+            raise DataError(
+                f"{seen[file.stem]} and {file} would both be written as {file.stem}.png. Predict "
+                f"them into two folders."
+            )
+        seen[file.stem] = file
+        target = folder / f"{file.stem}.png"
+        if target.exists() and target.resolve() == file.resolve():
+            raise DataError(f"{file} would be replaced by its prediction. Take another --out.")
+        if target.exists() and not overwrite:
+            raise DataError(f"{target} is there already. Replace it with --overwrite.")

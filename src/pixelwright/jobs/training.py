@@ -1,0 +1,267 @@
+"""Train a recipe, or go on with a run; then score it and write what it shows."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pixelwright
+from pixelwright import build
+from pixelwright.data import index
+from pixelwright.errors import PixelwrightWarning, RecipeError
+from pixelwright.jobs.show import write_pictures, write_scores
+from pixelwright.jobs.watch import watched
+from pixelwright.metrics.scores import Scores
+from pixelwright.recipe import Recipe
+from pixelwright.report import figures, page
+from pixelwright.run import Run, write_bytes, write_text
+from pixelwright.training import loop, measure, state
+from pixelwright.training.checkpoint import Checkpoints
+from pixelwright.training.log import Log
+from pixelwright.types import Event, OnEvent
+
+
+def train(
+    source: Recipe | str | Path,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Train a recipe, keep the best model, score it and write the report.
+
+    Args:
+        source: A recipe or its file; with `resume` also the folder of a run.
+        out: The run's folder; by default the next free `runs/<name>-<number>`.
+        resume: Go on from the last checkpoint, bit for bit as if there had been no stop.
+        overwrite: Replace a run that is in `out`.
+        on_event: Told the progress; None draws it, in a terminal and a notebook alike.
+
+    Raises:
+        RecipeError, DataError: The recipe or its data cannot be used as they are.
+        MachineError: The folder cannot be written.
+    """
+    began = time.monotonic()
+    if resume:
+        run = Run.open(Path(out) if out else Path(str(source)))
+        recipe = Recipe.read(run.recipe_file)
+        _check_same(recipe, source, run)
+    else:
+        recipe = source if isinstance(source, Recipe) else Recipe.read(source)
+        run = _new_run(recipe, out, overwrite)
+    with run.locked(), watched(on_event) as tell:
+        built = build.training(recipe)
+        progress, plan, recipe = _prepare(run, recipe, built, resume, began, tell)
+        log = Log(run.log_file, progress.log_length)
+        first = progress.step
+        log_start = {
+            "step": first,
+            "steps": plan.steps,
+            "epochs": plan.steps / plan.steps_per_epoch,
+        }
+        if not first:
+            log.write("start", **log_start, device=built.trainee.engine.describe())
+        tell(Event("start", log_start))
+        why = loop.fit(
+            built.trainee,
+            built.loader.batches,
+            lambda model: built.validate(model, tell),
+            plan,
+            progress,
+            Checkpoints(run.checkpoints),
+            log,
+            tell,
+        )
+        log.write(
+            "stop", why=why, step=progress.step, finished=True, largest_input=progress.largest
+        )
+        tell(Event("stop", {"why": why}))
+        _finish(run, recipe, built, progress, tell)
+    return run
+
+
+def _check_same(recipe: Recipe, source: object, run: Run) -> None:
+    """A recipe given beside --resume must be that of the run."""
+    path = Path(str(source))
+    given = source if isinstance(source, Recipe) else Recipe.read(path) if path.is_file() else None
+    if given is None:
+        return
+    # A run's recipe holds steps where the given one may hold minutes or epochs.
+    lengths = {"epochs": 30, "steps": None, "minutes": None, "validate_every": 1.0}
+    theirs, ours = (
+        r.model_copy(update={"name": "", "train": r.train.model_copy(update=lengths)})
+        for r in (given, recipe)
+    )
+    if theirs.to_dict() != _relocated(ours).to_dict() != _relocated(theirs).to_dict():
+        raise RecipeError(
+            f"The recipe differs from that of {run.path}, so the run cannot be continued with it. "
+            f"Continue with 'pixelwright train {run.path} --resume', or take another --out."
+        )
+
+
+def _relocated(recipe: Recipe) -> Recipe:
+    """With its data as the layout reads it: typed options, absolute paths."""
+    return recipe.model_copy(update={"data": index.layouts.resolve(recipe.data)})
+
+
+def _new_run(recipe: Recipe, out: str | Path | None, overwrite: bool) -> Run:
+    name = recipe.name or recipe.model.name
+    return Run.create_at(Path(out), overwrite=overwrite) if out else Run.create(Path("runs"), name)
+
+
+def _prepare(
+    run: Run,
+    recipe: Recipe,
+    built: build.Training,
+    resume: bool,
+    began: float,
+    on_event: OnEvent,
+) -> tuple[state.Progress, loop.Plan, Recipe]:
+    """Decide how long to train, or take up where a run stopped; write what the run is."""
+    checkpoints = Checkpoints(run.checkpoints)
+    checkpoints.prepare()
+    trainee = built.trainee
+    progress = state.Progress()
+    stop_after = None
+    if resume and (checkpoints.last.is_file() or checkpoints.previous.is_file()):
+        tensors, meta, note = checkpoints.newest()
+        if note:
+            warnings.warn(note, PixelwrightWarning, stacklevel=2)
+        parts = trainee.model, trainee.optimizer, trainee.ema, trainee.callbacks
+        progress = state.restore(tensors, meta, *parts)
+    elif recipe.train.minutes is not None:
+        on_event(Event("note", {"text": "Measuring how many steps fit into the time."}))
+        recipe, stop_after = _within_minutes(recipe, built, began)
+    recipe = _relocated(recipe)
+    if not resume:
+        write_text(run.recipe_file, recipe.to_toml())
+        run.write_info(_info(recipe, built))
+    per_epoch = built.loader.steps_per_epoch
+    steps = recipe.train.steps or recipe.train.epochs * per_epoch
+    plan = loop.Plan(
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        validate_every=min(max(round(recipe.train.validate_every * per_epoch), 1), steps),
+        accumulate=built.accumulate,
+        clip=recipe.train.clip,
+        save_seconds=60 * recipe.train.save_minutes,
+        stop_after=stop_after,
+        header=built.header,
+    )
+    return progress, plan, recipe
+
+
+def _within_minutes(recipe: Recipe, built: build.Training, began: float) -> tuple[Recipe, float]:
+    """The recipe with steps for its minutes, and the seconds after which to stop all the same."""
+    assert recipe.train.minutes is not None
+    budget = 60 * recipe.train.minutes
+    pace = measure.pace(
+        built.trainee,
+        built.loader.batches,
+        built.validation_seconds,
+        accumulate=built.accumulate,
+        clip=recipe.train.clip,
+        seconds=min(0.02 * budget, 10.0),
+    )
+    # What comes after training: the scores of validation and training images in float32, which
+    # takes up to twice the time of bfloat16 each, the pictures and the page.
+    reserve = min(4 * pace.validation + 8.0, 0.3 * budget)
+    left = max(budget - reserve - (time.monotonic() - began), 1.0)
+    steps, every = measure.steps_within(left, pace)
+    train = recipe.train.model_copy(
+        update={
+            "minutes": None,
+            "steps": steps,
+            "validate_every": every / built.loader.steps_per_epoch,
+        }
+    )
+    return recipe.model_copy(update={"train": train}), left
+
+
+def _info(recipe: Recipe, built: build.Training) -> dict[str, Any]:
+    model = built.trainee.model
+    return {
+        "pixelwright": pixelwright.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "device": built.trainee.engine.describe(),
+        "commit": _commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "classes": list(built.index.classes.names),
+        "colors": [list(color) for color in built.index.classes.colors],
+        "images": {split: len(entries) for split, entries in built.index.splits.items()},
+        "guard": built.index.guard,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "receptive_radius": None if built.field.unbounded else built.field.radius,
+        "stride": built.field.stride,
+        "steps_per_epoch": built.loader.steps_per_epoch,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the code that trains, where it runs from a checkout."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def _finish(
+    run: Run,
+    recipe: Recipe,
+    built: build.Training,
+    progress: state.Progress,
+    on_event: OnEvent,
+) -> None:
+    """Score the kept model and write everything that a run shows."""
+    best = Checkpoints(run.checkpoints).best
+    write_bytes(run.model_file, best.read_bytes())
+    figures.loss_vs_epochs(run.log(), run.loss_figure)
+    model = build.load_model(run, str(built.trainee.engine.device))
+    scorer = built.score
+    scores = scorer(model.network, "val", with_loss=True, on_event=on_event)
+    write_scores(run, scores, str(recipe.data))
+    write_pictures(run, scores, scorer.entries("val"), model)
+    # As many training images as validation ones say how far the model is over-fitted.
+    train_entries = built.index.splits["train"]
+    every = -(-len(train_entries) // max(len(scores.keys), 1))
+    some = scorer(
+        model.network, "train", with_loss=True, entries=train_entries[::every], on_event=on_event
+    )
+    write_scores(run, some, str(recipe.data))
+    if recipe.train.overfit:
+        on_event(Event("note", {"text": _overfit_verdict(recipe, scores, progress)}))
+    page.write(run)
+
+
+def _overfit_verdict(recipe: Recipe, scores: Scores, progress: state.Progress) -> str:
+    count, reached = len(scores.keys), scores.mean_iou
+    if reached >= build.OVERFIT_GOAL - 0.01:
+        return (
+            f"Learnt {count} crops by heart (mean IoU {reached:.3f}) in {progress.step} steps: "
+            f"the training procedure works."
+        )
+    return (
+        f"Did not learn {count} crops by heart in {progress.step} steps (mean IoU {reached:.3f}, "
+        f"goal {build.OVERFIT_GOAL}). Give it more steps or a higher train.lr; if that does not "
+        f"help, look for wrong masks with 'pixelwright data show'."
+    )
