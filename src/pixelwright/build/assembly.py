@@ -1,0 +1,216 @@
+"""All that a recipe names, built: data, model, loss, optimiser, validation."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import nn
+
+from pixelwright import images
+from pixelwright.build.model import header, network
+from pixelwright.build.scoring import Scorer
+from pixelwright.data import counts, index
+from pixelwright.data.augment import Augment
+from pixelwright.data.dataset import Dataset
+from pixelwright.data.loader import Loader
+from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
+from pixelwright.losses._combine import build_loss
+from pixelwright.metrics.scores import Scores
+from pixelwright.nn.normalise import Normalised
+from pixelwright.nn.receptive import Field, field_of
+from pixelwright.recipe import Recipe
+from pixelwright.registry import Spec
+from pixelwright.training.callbacks import Callback, EarlyStopping, Goal, Plateau
+from pixelwright.training.ema import Ema
+from pixelwright.training.engine import Engine
+from pixelwright.training.loop import Trainee
+from pixelwright.training.optim import optimizers
+from pixelwright.training.schedule import schedules
+from pixelwright.types import Index, OnEvent, Window, silent
+
+OVERFIT_GOAL = 0.95
+"""Mean IoU at which crops count as learnt by heart; label noise at edges keeps 1 out of reach."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe, built.
+
+    Args:
+        index: What the layout found.
+        trainee: Model, loss, optimiser and what goes with them.
+        loader: The training batches.
+        accumulate: Parts in which a batch is computed, so that the tile is kept.
+        field: What the network sees.
+        header: What a file of its weights says for prediction.
+        score: Scores a model on a split.
+    """
+
+    index: Index
+    trainee: Trainee
+    loader: Loader
+    accumulate: int
+    field: Field
+    header: dict[str, Any]
+    score: Scorer
+
+    def validate(self, model: nn.Module, on_event: OnEvent = silent) -> Scores:
+        """Scores on the validation split, computed as training computes."""
+        return self.score(model, "val", with_loss=True, fast=True, on_event=on_event)
+
+    def validation_seconds(self, model: nn.Module) -> float:
+        """How long `validate` would take, from the time of a few images."""
+        entries = self.index.splits["val"]
+        some = entries[:: max(len(entries) // 4, 1)][:4]
+        # The first pass pays for memory and for the choice of kernels.
+        self.score(model, "val", with_loss=True, fast=True, entries=some[:1])
+        start = time.monotonic()
+        self.score(model, "val", with_loss=True, fast=True, entries=some)
+        return (time.monotonic() - start) * len(entries) / len(some)
+
+
+def training(recipe: Recipe) -> Training:
+    """Build all that a recipe names.
+
+    Raises:
+        RecipeError: A crop, a guard or a device that cannot be.
+        DataError: Data that cannot be learnt from.
+    """
+    engine = Engine.of(recipe.device, recipe.precision)
+    found = load_index(recipe.data)
+    if recipe.train.overfit:
+        found = _to_overfit(found, recipe)
+    classes = found.classes
+    torch.manual_seed(recipe.seed)
+    model = engine.place(network(recipe.model, len(classes), recipe.channels, recipe))
+    network_only = cast(Normalised, model).network
+    field = field_of(network_only, recipe.channels)
+    _check_crop(recipe, field)
+    _check_guard(recipe, found, field)
+    train = recipe.train
+    dataset = Dataset(found.splits["train"], classes, recipe.channels)
+    loader = Loader(
+        dataset,
+        _augment(recipe),
+        crop=(train.crop, train.crop),
+        batch_size=train.batch_size,
+        seed=recipe.seed,
+    )
+    weights = _class_weights(found)
+    loss = build_loss(recipe.loss, len(classes), weights)
+    schedule = schedules.build(train.schedule)
+    callbacks: list[Callback] = [schedule] if isinstance(schedule, Plateau) else []
+    if train.patience:
+        callbacks.append(EarlyStopping(train.patience))
+    if train.overfit:
+        callbacks.append(Goal(OVERFIT_GOAL))
+    trainee = Trainee(
+        model=model,
+        loss=loss,
+        optimizer=optimizers.build(train.optimizer, model=model, lr=train.lr),
+        schedule=schedule,
+        lr=train.lr,
+        ema=Ema(model, train.ema) if train.ema else None,
+        callbacks=callbacks,
+        engine=engine,
+    )
+    return Training(
+        index=found,
+        trainee=trainee,
+        loader=loader,
+        accumulate=_accumulate(recipe),
+        field=field,
+        header=header(recipe, classes),
+        score=Scorer(found, recipe.channels, field, engine, recipe.tile, loss),
+    )
+
+
+def load_index(data: Spec) -> Index:
+    """What a layout finds, if one can train on it.
+
+    Raises:
+        DataError: No training or validation images.
+    """
+    found = index.load(data)
+    for split in ("train", "val"):
+        if not found.splits.get(split):
+            raise DataError(
+                f"{data} has no split '{split}'; it has {', '.join(found.splits) or 'none'}. "
+                f"Training needs train and val."
+            )
+    return found
+
+
+def _class_weights(found: Index) -> Callable[[str], Float64[np.ndarray, " k"]]:
+    schemes = {
+        "median-frequency": counts.median_frequency,
+        "inverse-frequency": counts.inverse_frequency,
+        "effective-number": counts.effective_number,
+    }
+
+    def weights(scheme: str) -> Float64[np.ndarray, " k"]:
+        return schemes[scheme](counts.class_counts(found.splits["train"], found.classes))
+
+    return weights
+
+
+def _augment(recipe: Recipe) -> Augment:
+    if recipe.train.overfit:
+        return Augment(flip=False)
+    return Augment(**recipe.augment.model_dump())
+
+
+def _accumulate(recipe: Recipe) -> int:
+    """Parts in which a batch is computed: as told, or more where a tile bounds the pixels."""
+    parts = recipe.train.accumulate
+    if recipe.tile is not None:
+        at_once = recipe.tile**2 // recipe.train.crop**2
+        parts = max(parts, -(-recipe.train.batch_size // at_once))
+    return min(parts, recipe.train.batch_size)
+
+
+def _check_crop(recipe: Recipe, field: Field) -> None:
+    crop, rule = recipe.train.crop, field.multiple
+    if crop % rule:
+        below, above = crop // rule * rule, -(-crop // rule) * rule
+        raise RecipeError(
+            f"train.crop = {crop} does not fit {recipe.model}, which halves it down to 1/{rule}: "
+            f"crops must be multiples of {rule}. Take {f'{below} or ' if below else ''}{above}."
+        )
+
+
+def _check_guard(recipe: Recipe, found: Index, field: Field) -> None:
+    if found.guard is None or recipe.small_guard or field.unbounded:
+        return
+    if found.guard < field.radius:
+        raise RecipeError(
+            f"The guard of {found.guard} px between training and validation blocks is smaller than "
+            f"the receptive radius of {recipe.model}, {field.radius} px: it could see across. Set "
+            f"data.guard={field.radius}, take a smaller model, or allow it with small_guard=true."
+        )
+
+
+def _to_overfit(found: Index, recipe: Recipe) -> Index:
+    """A few fixed crops as both the training and the validation split."""
+    crop = recipe.train.crop
+    fixed = []
+    for entry in found.splits["train"][: recipe.train.overfit]:
+        window = entry.window or Window(0, 0, *images.size(entry.image))
+        height, width = min(crop, window.height), min(crop, window.width)
+        top = window.top + (window.height - height) // 2
+        left = window.left + (window.width - width) // 2
+        fixed.append(replace(entry, window=Window(top, left, height, width)))
+    if len(fixed) < recipe.train.overfit:
+        warnings.warn(
+            f"There are only {len(fixed)} training images to over-fit, not {recipe.train.overfit}.",
+            PixelwrightWarning,
+            stacklevel=2,
+        )
+    return replace(found, splits={"train": tuple(fixed), "val": tuple(fixed)}, guard=None)
+
+

@@ -1,0 +1,143 @@
+"""A network by name, and the trained model of a run with all that prediction needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pixelwright.build.scoring import Scorer
+from pixelwright.errors import CheckpointError, DataError
+from pixelwright.inference.predictor import Predictor
+from pixelwright.models import models
+from pixelwright.nn.normalise import Normalised
+from pixelwright.nn.receptive import Field, field_of
+from pixelwright.recipe import Recipe
+from pixelwright.registry import Spec
+from pixelwright.run import Run
+from pixelwright.training import checkpoint
+from pixelwright.training.engine import Engine
+from pixelwright.training.state import load_weights
+from pixelwright.types import Classes, Index
+
+
+def network(
+    spec: Spec, classes: int, channels: int, preprocess: "Recipe | Mapping[str, Any]"
+) -> Normalised:
+    """A network that takes pixel values, its weights drawn from torch's generator."""
+    if isinstance(preprocess, Recipe):
+        mean, std = preprocess.mean, preprocess.std
+    else:
+        mean, std = preprocess["mean"], preprocess["std"]
+    built = models.build(spec, classes=classes, channels=channels)
+
+    def per_channel(values: tuple[float, ...]) -> list[float]:
+        return [255 * value for value in (values * channels if len(values) == 1 else values)]
+
+    return Normalised(built, per_channel(tuple(mean)), per_channel(tuple(std)))
+
+
+def header(recipe: Recipe, classes: Classes) -> dict[str, Any]:
+    return {
+        "model": str(recipe.model),
+        "channels": recipe.channels,
+        "mean": list(recipe.mean),
+        "std": list(recipe.std),
+        "tile": recipe.tile,
+        "classes": {
+            "names": list(classes.names),
+            "colors": [list(color) for color in classes.colors],
+            "values": [[raw, index] for raw, index in classes.values.items()],
+            "by_color": classes.by_color,
+            "threshold": classes.threshold,
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model and all that prediction needs."""
+
+    network: Normalised
+    field: Field
+    classes: Classes
+    channels: int
+    tile: int | None
+    spec: Spec
+    engine: Engine
+
+    def predictor(self, tile: int | None = None) -> Predictor:
+        return Predictor(
+            self.network,
+            self.field,
+            len(self.classes),
+            tile=tile or self.tile,
+            device=self.engine.device,
+        )
+
+    def scorer(self, found: Index, tile: int | None = None) -> Scorer:
+        """Scores this model on other data.
+
+        Raises:
+            DataError: The data has other classes.
+        """
+        if len(found.classes) != len(self.classes):
+            raise DataError(
+                f"The data has {len(found.classes)} classes ({', '.join(found.classes.names)}), "
+                f"the model {len(self.classes)} ({', '.join(self.classes.names)})."
+            )
+        return Scorer(found, self.channels, self.field, self.engine, tile or self.tile)
+
+
+def load_model(run: Run, device: str = "auto") -> Model:
+    """The model that a run kept.
+
+    Raises:
+        CheckpointError: The run has none, or its file is damaged.
+    """
+    best = checkpoint.Checkpoints(run.checkpoints).best
+    path = run.model_file if run.model_file.is_file() or not best.is_file() else best
+    if not path.is_file():
+        raise CheckpointError(
+            f"{run.path} holds no model yet: it is {run.status}, and nothing was validated. "
+            f"Train it on with 'pixelwright train {run.path} --resume'."
+        )
+    return load_model_file(path, device)
+
+
+def load_model_file(path: Path, device: str = "auto") -> Model:
+    """The model in a file written by `jobs.train`."""
+    tensors, header = checkpoint.load(path)
+    spec = Spec.parse(header["model"])
+    named = header["classes"]
+    classes = Classes(
+        names=tuple(named["names"]),
+        colors=tuple((r, g, b) for r, g, b in named["colors"]),
+        values=dict(named["values"]),
+        by_color=named["by_color"],
+        threshold=named["threshold"],
+    )
+    engine = Engine.of(device, "float32")
+    model = engine.place(network(spec, len(classes), header["channels"], header)).eval()
+    weights = {name.removeprefix("model/"): value for name, value in tensors.items()}
+    load_weights(model, weights, where=str(path))
+    normalised = cast(Normalised, model)
+    return Model(
+        network=normalised,
+        field=field_of(normalised.network, header["channels"]),
+        classes=classes,
+        channels=header["channels"],
+        tile=header["tile"],
+        spec=spec,
+        engine=engine,
+    )
+
+
+def describe(spec: Spec, classes: int = 2, channels: int = 3) -> dict[str, Any]:
+    """Parameters, receptive field and options of a model, for `pixelwright models NAME`."""
+    built = models.build(spec, classes=classes, channels=channels)
+    field = field_of(built, channels)
+    return {
+        "parameters": sum(p.numel() for p in built.parameters()),
+        "field": field,
+        "options": models.options(spec.name),
+    }
