@@ -6,4 +6,5 @@ from jaxtyping import install_import_hook
 # Before anything imports pixelwright: jaxtyping annotations are then enforced at run time.
 install_import_hook("pixelwright", "beartype.beartype")
 
-torch.set_num_threads(2)
+# Tests run side by side: two threads each wait for one another and take three times as long.
+torch.set_num_threads(1)
