@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pixelwright.errors import CheckpointError, MachineError, RecipeError
-from pixelwright.run import Run, write_text
+from pixelwright.files import write_text
+from pixelwright.run import Run
 
 
 def finished(path: Path) -> Run:

@@ -182,10 +182,10 @@ class Recipe(_Section):
         """
         path = Path(path)
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
         except FileNotFoundError:
             raise RecipeError(f"There is no recipe at {path}.") from None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pixelwright.errors import CheckpointError, MachineError, RecipeError
+from pixelwright.files import write_text
 
 Status = Literal["new", "running", "stopped", "finished"]
 
@@ -112,7 +112,7 @@ class Run:
         return "stopped" if "epoch" in kinds or "start" in kinds else "new"
 
     def write_info(self, info: Mapping[str, Any]) -> None:
-        write_text(self.info_file, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.info_file, json.dumps(info, indent=2) + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -229,37 +229,6 @@ class Run:
         if self.report_file.is_file():
             text += f': <a href="{html.escape(str(self.report_file))}">report</a>'
         return text
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, flushed, then renamed."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Like `write_text`.
-
-    Raises:
-        MachineError: The disk is full or the folder cannot be written.
-    """
-    temporary = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary:
-            temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-        raise MachineError(
-            f"{path} cannot be written: {error.strerror} ({len(data):,} bytes needed, "
-            f"{free:,} free). What was there before is unharmed."
-        ) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

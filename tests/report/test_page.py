@@ -11,7 +11,8 @@ from pixelwright.metrics.confusion import Confusion
 from pixelwright.metrics.scores import Scores
 from pixelwright.render import comparison, palette
 from pixelwright.report import page
-from pixelwright.run import Run, write_bytes
+from pixelwright.files import write_bytes
+from pixelwright.run import Run
 from pixelwright.types import Classes
 
 NAMES = ("background", "road")

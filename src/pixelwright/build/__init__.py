@@ -1,13 +1,13 @@
 """The composition root: recipe -> what a training needs; run -> what a prediction needs.
 
-    built = build.training(recipe)          # data, model, loss, optimiser, validation
-    model = build.load_model(run)           # the kept model, its classes and its predictor
-    predictor = model.predictor(tile=256)
+built = build.training(recipe)          # data, model, loss, optimiser, validation
+model = build.load_model(run)           # the kept model, its classes and its predictor
+predictor = model.predictor(tile=256)
 """
 
+from pixelwright.build.assembly import OVERFIT_GOAL, Training, load_index, training
 from pixelwright.build.model import Model, describe, load_model, network
 from pixelwright.build.scoring import Scorer
-from pixelwright.build.assembly import OVERFIT_GOAL, Training, load_index, training
 
 __all__ = [
     "OVERFIT_GOAL",

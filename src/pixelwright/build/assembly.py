@@ -212,5 +212,3 @@ def _to_overfit(found: Index, recipe: Recipe) -> Index:
             stacklevel=2,
         )
     return replace(found, splits={"train": tuple(fixed), "val": tuple(fixed)}, guard=None)
-
-

@@ -122,5 +122,3 @@ class Scorer:
             e.image: replace(e, key=e.image.stem, window=None) for s in splits.values() for e in s
         }
         return tuple(whole.values())
-
-

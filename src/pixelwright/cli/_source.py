@@ -12,9 +12,10 @@ from pixelwright.console import Console, count
 from pixelwright.data.check import Findings, check
 from pixelwright.data.index import layouts, load
 from pixelwright.errors import DataError, RecipeError, first_few, unknown
+from pixelwright.files import write_text
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
-from pixelwright.run import Run, write_text
+from pixelwright.run import Run
 from pixelwright.types import Index
 
 

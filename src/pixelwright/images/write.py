@@ -1,7 +1,6 @@
 """Write pictures and masks so that a final name never holds half a file."""
 
 import io
-import secrets
 from pathlib import Path
 
 import cv2
@@ -9,31 +8,8 @@ import numpy as np
 from jaxtyping import Integer, Shaped, UInt8, UInt16
 from PIL import Image
 
-from pixelwright.errors import MachineError, shown
+from pixelwright.files import write_bytes
 from pixelwright.types import IGNORE, Color
-
-
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Replace the file at once: readers find the old content or the new, never a part.
-
-    Raises:
-        MachineError: If the disk is full, or the folder is missing or may not be written.
-    """
-    path = Path(path)
-    # A name of its own length: that of `path` may already have the 255 bytes that are allowed.
-    temporary = path.parent / f".pixelwright-{secrets.token_hex(8)}.tmp"
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise MachineError(
-            f"{shown(path)} cannot be written: {error.strerror or error}. Nothing was left under "
-            "that name that was not there before; free space or choose another folder."
-        ) from error
 
 
 def write_png(

@@ -44,7 +44,9 @@ def evaluate(
     with watched(on_event) as tell:
         found = _with_classes(index.load(spec), model.classes)
         scores = model.scorer(found, tile)(model.network, split, on_event=tell)
-    scores = replace(scores, data=str(spec))
+    # The loss of the kept model on the same images was measured after training.
+    loss = run.scores(split).get("loss") if data is None else None
+    scores = replace(scores, data=str(spec), loss=loss)
     if data is None:
         write_scores(run, scores, str(spec))
     return scores

@@ -10,8 +10,9 @@ from jaxtyping import Float, Integer, UInt8
 
 from pixelwright import build, images, render
 from pixelwright.errors import DataError, MachineError
+from pixelwright.files import write_bytes
 from pixelwright.jobs.watch import watched
-from pixelwright.run import Run, write_bytes
+from pixelwright.run import Run
 from pixelwright.types import Classes, Event, OnEvent
 
 
@@ -93,6 +94,7 @@ def predict(
                 if single:
                     raise
                 failed.append(str(error))
+                tell(Event("note", {"text": str(error)}))
             else:
                 # A long list would fill the memory with what lies on disk already.
                 done.append(one if single or not folder else _light(one))

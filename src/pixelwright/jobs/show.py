@@ -9,9 +9,10 @@ import numpy as np
 
 from pixelwright import build, images, render
 from pixelwright.data.dataset import Dataset
+from pixelwright.files import write_text
 from pixelwright.metrics.scores import Scores
 from pixelwright.report import figures, page
-from pixelwright.run import Run, write_text
+from pixelwright.run import Run
 from pixelwright.types import Entry
 
 PICTURES = 3
@@ -20,7 +21,7 @@ PICTURES = 3
 
 def write_scores(run: Run, scores: Scores, data: str) -> None:
     table = replace(scores, data=data).to_json()
-    write_text(run.scores_file(scores.split), json.dumps(table, ensure_ascii=False) + "\n")
+    write_text(run.scores_file(scores.split), json.dumps(table) + "\n")
 
 
 def write_pictures(run: Run, scores: Scores, entries: Sequence[Entry], model: build.Model) -> None:

@@ -16,12 +16,13 @@ import pixelwright
 from pixelwright import build
 from pixelwright.data import index
 from pixelwright.errors import PixelwrightWarning, RecipeError
+from pixelwright.files import write_bytes, write_text
 from pixelwright.jobs.show import write_pictures, write_scores
 from pixelwright.jobs.watch import watched
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.report import figures, page
-from pixelwright.run import Run, write_bytes, write_text
+from pixelwright.run import Run
 from pixelwright.training import loop, measure, state
 from pixelwright.training.checkpoint import Checkpoints
 from pixelwright.training.log import Log
@@ -173,7 +174,7 @@ def _within_minutes(recipe: Recipe, built: build.Training, began: float) -> tupl
     )
     # What comes after training: the scores of validation and training images in float32, which
     # takes up to twice the time of bfloat16 each, the pictures and the page.
-    reserve = min(4 * pace.validation + 8.0, 0.3 * budget)
+    reserve = min(4 * pace.validation + 12.0, 0.3 * budget)
     left = max(budget - reserve - (time.monotonic() - began), 1.0)
     steps, every = measure.steps_within(left, pace)
     train = recipe.train.model_copy(

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pixelwright.errors import shown
+from pixelwright.files import write_bytes
 from pixelwright.metrics.scores import Scores
-from pixelwright.run import write_bytes
 
 Row = Mapping[str, Any]
 

@@ -18,13 +18,14 @@ import numpy as np
 from markupsafe import Markup
 
 from pixelwright.errors import CheckpointError, shown
+from pixelwright.files import write_text
 from pixelwright.metrics.scores import TITLES, Scores, number, span
 from pixelwright.render import palette
 from pixelwright.report import figures
 from pixelwright.report.figures import Row, epoch_rows
 from pixelwright.report.fit import fit
 from pixelwright.report.pictures import pictures
-from pixelwright.run import Run, write_text
+from pixelwright.run import Run
 
 _FIRST_SPLITS = ("test", "val", "train")
 _MOST_CLASSES_IN_MATRIX = 24

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pixelwright.errors import CheckpointError, MachineError
-from pixelwright.run import write_bytes
+from pixelwright.files import write_bytes
 
 FORMAT = 1
 """Raised when an older program could not read a newer file."""
@@ -37,7 +37,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
     sums = {name: _digest(tensor) for name, tensor in held.items()}
     header = {
         "format": str(FORMAT),
-        "pixelwright": json.dumps(meta, ensure_ascii=False),
+        "pixelwright": json.dumps(meta),
         "sha256": json.dumps(sums),
     }
     data = safetensors.torch.save(held, header)

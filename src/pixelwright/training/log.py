@@ -33,7 +33,7 @@ class Log:
         row = {"kind": kind, **{key: _finite(value) for key, value in values.items()}}
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise MachineError(f"{self._path} cannot be written: {error.strerror}.") from None
 

@@ -186,18 +186,8 @@ def fit(
     try:
         with StopRequest() as request, trainee.engine.repeatable():
             while progress.step < plan.steps and not why:
-                at = time.monotonic()
-                batch = next(source)
-                factor = trainee.schedule(progress.step / plan.steps)
-                for group in trainee.optimizer.param_groups:
-                    group["lr"] = trainee.lr * factor
-                loss = train_step(trainee, batch, accumulate=plan.accumulate, clip=plan.clip)
-                progress.step += 1
-                skipped = _count_loss(loss, progress, skipped, batch)
-                if trainee.ema and not skipped:
-                    trainee.ema.update(trainee.model, progress.step)
+                skipped = _step(trainee, source, plan, progress, skipped, on_event)
                 now = time.monotonic()
-                on_event(_step_event(progress, loss, trainee.lr * factor, batch, now - at))
                 if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
                     progress.seconds = before + now - start
                     why = _validate(trainee, validate, plan, progress, checkpoints, log, on_event)
@@ -221,6 +211,30 @@ def fit(
     return why
 
 
+def _step(
+    trainee: Trainee,
+    source: Iterator[Batch],
+    plan: Plan,
+    progress: Progress,
+    skipped: int,
+    on_event: OnEvent,
+) -> int:
+    """One step at its rate; the number of steps in a row whose loss was not finite."""
+    start = time.monotonic()
+    batch = next(source)
+    rate = trainee.lr * trainee.schedule(progress.step / plan.steps)
+    for group in trainee.optimizer.param_groups:
+        group["lr"] = rate
+    loss = train_step(trainee, batch, accumulate=plan.accumulate, clip=plan.clip)
+    progress.step += 1
+    skipped = _count_loss(loss, progress, skipped, batch)
+    if trainee.ema and not skipped:
+        trainee.ema.update(trainee.model, progress.step)
+    data = {"step": progress.step, "loss": loss, "lr": rate, "images": len(batch.keys)}
+    on_event(Event("step", data | {"seconds": time.monotonic() - start}))
+    return skipped
+
+
 def _count_loss(loss: float, progress: Progress, skipped: int, batch: Batch) -> int:
     """Add a loss to the running mean; the number of steps in a row that were not finite."""
     if math.isfinite(loss):
@@ -235,11 +249,6 @@ def _count_loss(loss: float, progress: Progress, skipped: int, batch: Batch) -> 
             f"the last checkpoint is unharmed."
         )
     return skipped + 1
-
-
-def _step_event(progress: Progress, loss: float, lr: float, batch: Batch, seconds: float) -> Event:
-    data = {"step": progress.step, "loss": loss, "lr": lr, "seconds": seconds}
-    return Event("step", data | {"images": len(batch.keys)})
 
 
 def _validate(
