@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelwright.files import write_bytes
 from pixelwright.metrics.confusion import Confusion
 from pixelwright.metrics.scores import Scores
 from pixelwright.render import comparison, palette
 from pixelwright.report import page
-from pixelwright.files import write_bytes
 from pixelwright.run import Run
 from pixelwright.types import Classes
 
