@@ -1,6 +1,7 @@
 """Turn a time budget into steps, by timing a few before the first; training then starts afresh."""
 
 import copy
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def pace(
     trainee.optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
         restore(tensors, meta, trainee.model, trainee.optimizer, trainee.ema, trainee.callbacks)
-    return Pace(sum(times) / len(times), validation)
+    # The median: a hiccup of the machine while timing must not shorten the whole training.
+    return Pace(statistics.median(times), validation)
 
 
 def steps_within(seconds: float, pace: Pace) -> tuple[int, int]:
