@@ -186,7 +186,7 @@ def fit(
     try:
         with StopRequest() as request, trainee.engine.repeatable():
             while progress.step < plan.steps and not why:
-                skipped = _step(trainee, source, plan, progress, skipped, on_event)
+                skipped = step(trainee, source, plan, progress, skipped, on_event)
                 now = time.monotonic()
                 if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
                     progress.seconds = before + now - start
@@ -211,7 +211,7 @@ def fit(
     return why
 
 
-def _step(
+def step(
     trainee: Trainee,
     source: Iterator[Batch],
     plan: Plan,

@@ -1,0 +1,205 @@
+"""Keep what runs and benchmarks measured, and write it where it is told: README, recipes, exercises.
+
+    python benchmarks/figures.py keep runs/camvid-unet-1 camvid-unet      # results/camvid-unet.json
+    python benchmarks/load.py --json benchmarks/results/load.json
+    python benchmarks/figures.py write                                     # into the texts
+    python benchmarks/figures.py check                                     # exit 1 where they differ
+
+No figure in those texts is typed by hand: each stands between marks that `write` fills.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pixelwright.recipe import Recipe
+from pixelwright.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+_BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_EXPECT = re.compile(r"^# Expect:.*\n(?:#   .*\n)*", re.MULTILINE)
+
+RUNS = {
+    "fcnn-pair-earth": ("earth: land and water, one picture", "foreground"),
+    "roads-unet": ("roads: aerial photographs", "road"),
+    "camvid-unet": ("CamVid: driving scenes, 11 classes", None),
+    "drive-proposed": ("DRIVE: vessels of the retina, no options", "foreground"),
+}
+"""What each kept run shows, and the class whose score it is about."""
+
+
+def keep(run: Run, name: str) -> None:
+    """Store what a run measured: scores, time, machine, commit."""
+    info, scores = run.info, run.scores("val")
+    kept = {key: value for key, value in scores.items() if key not in ("tables", "keys", "data")}
+    train = run.scores("train")
+    ended = run.report_file.stat().st_mtime
+    began = datetime.fromisoformat(info["created"]).timestamp()
+    recipe = Recipe.read(run.recipe_file)
+    table = {
+        "minutes": round((ended - began) / 60, 1),
+        "steps": recipe.train.steps,
+        "seed": recipe.seed,
+        "model": str(recipe.model),
+        "parameters": info["parameters"],
+        "machine": info["machine"],
+        "device": info["device"],
+        "commit": info["commit"],
+        "date": info["created"][:10],
+        "largest_input": run.log()[-1].get("largest_input"),
+        "train_mean_iou": train.get("mean_iou"),
+        "val": kept,
+    }
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+def read(name: str) -> Any:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _percent(low: float | None, high: float | None) -> str:
+    return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def runs_table() -> str:
+    """The kept runs, one line each."""
+    lines = [
+        "| data | model, parameters | minutes | score on the validation split | 95 % interval |",
+        "|---|---|---|---|---|",
+    ]
+    for name, (title, focus) in RUNS.items():
+        if not (r := read(name)):
+            continue
+        val = r["val"]
+        if focus:
+            one = val["classes"][focus]
+            named = "Dice" if name.startswith("drive") else "IoU"
+            score = f"{named} of {focus} {one[named.lower()]:.3f}"
+            low, high = one["iou_low"], one["iou_high"]
+            span = _percent(low, high) + (" (IoU)" if named == "Dice" else "")
+        else:
+            score = f"mean IoU {val['mean_iou']:.3f}"
+            span = _percent(val["mean_iou_low"], val["mean_iou_high"])
+        model = f"`{r['model']}`, {r['parameters']:,}"
+        lines.append(f"| {title} | {model} | {r['minutes']:g} | {score} | {span} |")
+    shown = next(filter(None, map(read, RUNS)), None)
+    if shown:
+        lines.append("")
+        lines.append(f"Seed 0, {shown['machine']} ({shown['device']}).")
+    return "\n".join(lines) + "\n"
+
+
+def classes_table(name: str) -> str:
+    """IoU, Dice and accuracy of each class of a kept run."""
+    lines = ["| class | IoU | 95 % interval | Dice | accuracy | pixels |", "|---|---|---|---|---|---|"]
+    r = read(name)
+    for label, one in (r["val"]["classes"] if r else {}).items():
+        cells = ["n/a" if one[k] is None else f"{one[k]:.3f}" for k in ("iou", "dice", "accuracy")]
+        span = _percent(one["iou_low"], one["iou_high"])
+        lines.append(
+            f"| {label} | {cells[0]} | {span} | {cells[1]} | {cells[2]} | {one['pixels']:,} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def benchmark_table(name: str) -> str:
+    """The rows of a benchmark, times as a ratio to its first system of each case."""
+    lines = ["| case | system | ms | times ours |", "|---|---|---|---|"]
+    ours: dict[str, float] = {}
+    for row in read(name) or []:
+        base = ours.setdefault(row["case"], row["seconds"])
+        ratio = row["seconds"] / base
+        lines.append(
+            f"| {row['case']} | {row['system']} | {row['seconds'] * 1e3:.2f} | {ratio:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def fit_table(name: str) -> str:
+    """How far a run of one picture fits its training part better than the part held out."""
+    r = read(name)
+    if not r:
+        return ""
+    n, h, w = r["largest_input"]
+    lines = [
+        "| mean IoU of training blocks | of validation blocks | largest input | minutes |",
+        "|---|---|---|---|",
+        f"| {r['train_mean_iou']:.4f} | {r['val']['mean_iou']:.4f} | {n} x {h} x {w} | "
+        f"{r['minutes']:g} |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "runs": runs_table,
+    "camvid-classes": lambda: classes_table("camvid-unet"),
+    "load": lambda: benchmark_table("load"),
+    "train-step": lambda: benchmark_table("train_step"),
+    "fcnn-pair-earth": lambda: fit_table("fcnn-pair-earth"),
+}
+
+
+def expectation(name: str) -> str | None:
+    """The header lines of a recipe that say what to expect."""
+    if not (r := read(name)):
+        return None
+    val = r["val"]
+    focus = RUNS[name][1]
+    span = _percent(val["mean_iou_low"], val["mean_iou_high"])
+    about = f"mean IoU {val['mean_iou']:.3f} ({span}, 95 % over {val['images']} images)"
+    if focus:
+        one = val["classes"][focus]
+        about = (
+            f"IoU of {focus} {one['iou']:.3f} ({_percent(one['iou_low'], one['iou_high'])}), "
+            f"Dice {one['dice']:.3f}, {about}"
+        )
+    place = f"{r['minutes']:g} min, {r['steps']:,} steps on {r['machine']}, {r['device']}"
+    return f"# Expect: val {about};\n#   seed {r['seed']}; {place}; commit {r['commit']}.\n"
+
+
+def texts() -> dict[Path, str]:
+    """Every file that tells figures, as it should read."""
+    wanted = {}
+    for path in [ROOT / "README.md", *ROOT.glob("exercises/*/README.md"), *ROOT.glob("docs/*.md")]:
+        wanted[path] = _BLOCK.sub(
+            lambda m: m.group(1) + BLOCKS[m.group(2)]() + m.group(3), path.read_text()
+        )
+    for path in [*ROOT.glob("recipes/*.toml"), *ROOT.glob("exercises/*/recipe.toml")]:
+        name = path.stem if path.stem in RUNS else f"{path.parent.name}-earth"
+        header = expectation(name) if name in RUNS else None
+        text = path.read_text()
+        wanted[path] = _EXPECT.sub(lambda m, h=header: h, text, count=1) if header else text
+    return wanted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    kept = commands.add_parser("keep", help="store what a run measured")
+    kept.add_argument("run", type=Path)
+    kept.add_argument("name", choices=RUNS)
+    commands.add_parser("write", help="write the stored figures into the texts")
+    commands.add_parser("check", help="tell which texts differ from the stored figures")
+    options = parser.parse_args()
+    if options.command == "keep":
+        keep(Run.open(options.run), options.name)
+        return
+    stale = [path for path, text in texts().items() if path.read_text() != text]
+    for path in stale:
+        if options.command == "write":
+            path.write_text(texts()[path])
+        print(f"{'wrote' if options.command == 'write' else 'stale:'} {path.relative_to(ROOT)}")
+    sys.exit(1 if stale and options.command == "check" else 0)
+
+
+if __name__ == "__main__":
+    main()
