@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -194,6 +194,11 @@ class Run:
                 f"Give a folder that can be written with --out."
             ) from None
         return run
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder of a training that failed before it had anything to keep."""
+        with suppress(OSError):
+            self.path.rmdir()
 
     def _clear(self) -> None:
         """Remove what a run writes, and nothing else that may lie in the folder."""

@@ -58,35 +58,45 @@ def train(
     else:
         recipe = source if isinstance(source, Recipe) else Recipe.read(source)
         run = _new_run(recipe, out, overwrite)
-    with run.locked(), watched(on_event) as tell:
-        built = build.training(recipe)
-        progress, plan, recipe = _prepare(run, recipe, built, resume, began, tell)
-        log = Log(run.log_file, progress.log_length)
-        first = progress.step
-        log_start = {
-            "step": first,
-            "steps": plan.steps,
-            "epochs": plan.steps / plan.steps_per_epoch,
-        }
-        if not first:
-            log.write("start", **log_start, device=built.trainee.engine.describe())
-        tell(Event("start", log_start))
-        why = loop.fit(
-            built.trainee,
-            built.loader.batches,
-            lambda model: built.validate(model, tell),
-            plan,
-            progress,
-            Checkpoints(run.checkpoints),
-            log,
-            tell,
-        )
-        log.write(
-            "stop", why=why, step=progress.step, finished=True, largest_input=progress.largest
-        )
-        tell(Event("stop", {"why": why}))
-        _finish(run, recipe, built, progress, tell)
+    try:
+        with run.locked(), watched(on_event) as tell:
+            _train(run, recipe, resume, began, tell)
+    finally:
+        run.discard_if_empty()
+    # Outside the lock, or the page would say that the run is still running.
+    page.write(run)
     return run
+
+
+def _train(run: Run, recipe: Recipe, resume: bool, began: float, tell: OnEvent) -> None:
+    built = build.training(recipe)
+    if recipe.device == "auto" and built.trainee.engine.device.type == "cpu":
+        where = built.trainee.engine.describe()
+        tell(Event("note", {"text": f"No GPU was found; training on {where}."}))
+    progress, plan, recipe = _prepare(run, recipe, built, resume, began, tell)
+    log = Log(run.log_file, progress.log_length)
+    first = progress.step
+    log_start = {
+        "step": first,
+        "steps": plan.steps,
+        "epochs": plan.steps / plan.steps_per_epoch,
+    }
+    if not first:
+        log.write("start", **log_start, device=built.trainee.engine.describe())
+    tell(Event("start", log_start))
+    why = loop.fit(
+        built.trainee,
+        built.loader.batches,
+        lambda model: built.validate(model, tell),
+        plan,
+        progress,
+        Checkpoints(run.checkpoints),
+        log,
+        tell,
+    )
+    log.write("stop", why=why, step=progress.step, finished=True, largest_input=progress.largest)
+    tell(Event("stop", {"why": why}))
+    _finish(run, recipe, built, progress, tell)
 
 
 def _check_same(recipe: Recipe, source: object, run: Run) -> None:
@@ -101,7 +111,7 @@ def _check_same(recipe: Recipe, source: object, run: Run) -> None:
         r.model_copy(update={"name": "", "train": r.train.model_copy(update=lengths)})
         for r in (given, recipe)
     )
-    if theirs.to_dict() != _relocated(ours).to_dict() != _relocated(theirs).to_dict():
+    if _relocated(theirs).to_dict() != _relocated(ours).to_dict():
         raise RecipeError(
             f"The recipe differs from that of {run.path}, so the run cannot be continued with it. "
             f"Continue with 'pixelwright train {run.path} --resume', or take another --out."
@@ -128,7 +138,6 @@ def _prepare(
 ) -> tuple[state.Progress, loop.Plan, Recipe]:
     """Decide how long to train, or take up where a run stopped; write what the run is."""
     checkpoints = Checkpoints(run.checkpoints)
-    checkpoints.prepare()
     trainee = built.trainee
     progress = state.Progress()
     stop_after = None
@@ -145,6 +154,7 @@ def _prepare(
     if not resume:
         write_text(run.recipe_file, recipe.to_toml())
         run.write_info(_info(recipe, built))
+    checkpoints.prepare()
     per_epoch = built.loader.steps_per_epoch
     steps = recipe.train.steps or recipe.train.epochs * per_epoch
     plan = loop.Plan(
@@ -177,6 +187,9 @@ def _within_minutes(recipe: Recipe, built: build.Training, began: float) -> tupl
     reserve = min(4 * pace.validation + 12.0, 0.3 * budget)
     left = max(budget - reserve - (time.monotonic() - began), 1.0)
     steps, every = measure.steps_within(left, pace)
+    if recipe.train.overfit:
+        # A few crops are scored in no time, and training stops where they are found to be learnt.
+        every = min(every, 25)
     train = recipe.train.model_copy(
         update={
             "minutes": None,
@@ -251,7 +264,6 @@ def _finish(
     write_scores(run, some, str(recipe.data))
     if recipe.train.overfit:
         on_event(Event("note", {"text": _overfit_verdict(recipe, scores, progress)}))
-    page.write(run)
 
 
 def _overfit_verdict(recipe: Recipe, scores: Scores, progress: state.Progress) -> str:
