@@ -1,9 +1,9 @@
-"""Keep what runs and benchmarks measured, and write it where it is told: README, recipes, exercises.
+"""Keep what runs and benchmarks measured; write it into README, recipes and exercises.
 
     python benchmarks/figures.py keep runs/camvid-unet-1 camvid-unet      # results/camvid-unet.json
     python benchmarks/load.py --json benchmarks/results/load.json
     python benchmarks/figures.py write                                     # into the texts
-    python benchmarks/figures.py check                                     # exit 1 where they differ
+    python benchmarks/figures.py check                                     # exit 1: they differ
 
 No figure in those texts is typed by hand: each stands between marks that `write` fills.
 """
@@ -100,7 +100,10 @@ def runs_table() -> str:
 
 def classes_table(name: str) -> str:
     """IoU, Dice and accuracy of each class of a kept run."""
-    lines = ["| class | IoU | 95 % interval | Dice | accuracy | pixels |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| class | IoU | 95 % interval | Dice | accuracy | pixels |",
+        "|---|---|---|---|---|---|",
+    ]
     r = read(name)
     for label, one in (r["val"]["classes"] if r else {}).items():
         cells = ["n/a" if one[k] is None else f"{one[k]:.3f}" for k in ("iou", "dice", "accuracy")]

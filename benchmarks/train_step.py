@@ -29,11 +29,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelwright.losses._combine import build_loss
+from pixelwright.metrics.scores import Scores
 from pixelwright.models import models
 from pixelwright.nn.normalise import Normalised
 from pixelwright.registry import Spec
 from pixelwright.training import loop
+from pixelwright.training.checkpoint import Checkpoints
 from pixelwright.training.engine import Engine
+from pixelwright.training.log import Log
 from pixelwright.training.optim import optimizers
 from pixelwright.training.state import Progress
 from pixelwright.types import Batch, silent
@@ -87,12 +90,21 @@ def ours(case: str, precision: str) -> Step:
         stop_after=None,
         header={},
     )
-    progress = Progress()
-    loop.Watch(trainee, progress)
     source = batches(classes, n, crop)
+    sitting = loop.Sitting(
+        trainee=trainee,
+        batches=lambda start: source,
+        validate=lambda model: Scores((), (), np.zeros((0, 0, 0), np.int64)),
+        plan=plan,
+        progress=Progress(),
+        checkpoints=Checkpoints(Path()),
+        log=Log(Path()),
+        on_event=silent,
+    )
+    loop.Watch(trainee, sitting.progress)
 
     def step() -> None:
-        loop.step(trainee, source, plan, progress, 0, silent)
+        loop.step(sitting, source)
 
     return step
 

@@ -12,25 +12,9 @@ import pytest
 from PIL import Image
 
 import tiny
-from pixelwright.cli import main
 from pixelwright.errors import MachineError
 
 Say = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    """Run a command in an empty folder; exit code, standard output, standard error."""
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def fails(answer: tuple[int, str, str], *words: str, code: int = 2) -> None:

@@ -85,14 +85,16 @@ def _train(run: Run, recipe: Recipe, resume: bool, began: float, tell: OnEvent) 
         log.write("start", **log_start, device=built.trainee.engine.describe())
     tell(Event("start", log_start))
     why = loop.fit(
-        built.trainee,
-        built.loader.batches,
-        lambda model: built.validate(model, tell),
-        plan,
-        progress,
-        Checkpoints(run.checkpoints),
-        log,
-        tell,
+        loop.Sitting(
+            trainee=built.trainee,
+            batches=built.loader.batches,
+            validate=lambda model: built.validate(model, tell),
+            plan=plan,
+            progress=progress,
+            checkpoints=Checkpoints(run.checkpoints),
+            log=log,
+            on_event=tell,
+        )
     )
     log.write("stop", why=why, step=progress.step, finished=True, largest_input=progress.largest)
     tell(Event("stop", {"why": why}))

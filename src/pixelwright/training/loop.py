@@ -144,17 +144,9 @@ class Watch:
             hook.remove()
 
 
-def fit(
-    trainee: Trainee,
-    batches: Callable[[int], Iterator[Batch]],
-    validate: Callable[[nn.Module], Scores],
-    plan: Plan,
-    progress: Progress,
-    checkpoints: Checkpoints,
-    log: Log,
-    on_event: OnEvent,
-) -> str:
-    """Train from `progress.step` on.
+@dataclass
+class Sitting:
+    """One stretch of training, from a start or a resume to its end or a stop.
 
     Args:
         trainee: Trained in place.
@@ -165,45 +157,50 @@ def fit(
         checkpoints: Where states are kept.
         log: Gets a row at every validation.
         on_event: Told every step.
+    """
+
+    trainee: Trainee
+    batches: Callable[[int], Iterator[Batch]]
+    validate: Callable[[nn.Module], Scores]
+    plan: Plan
+    progress: Progress
+    checkpoints: Checkpoints
+    log: Log
+    on_event: OnEvent
+
+
+def fit(sitting: Sitting) -> str:
+    """Train from `progress.step` on.
 
     Returns:
         Why it stopped; empty when all steps were done.
     """
+    trainee, plan, progress = sitting.trainee, sitting.plan, sitting.progress
     start, before = time.monotonic(), progress.seconds
     saved = start
     watch = Watch(trainee, progress)
-    source = batches(progress.step)
-    why = ""
-    skipped = 0
-
-    def keep() -> None:
-        progress.log_length = log.length
-        parts = trainee.model, trainee.optimizer, trainee.ema, trainee.callbacks, progress
-        checkpoints.save_last(*capture(*parts))
-        on_event(Event("save", {"path": checkpoints.last}))
-
+    source = sitting.batches(progress.step)
+    why, skipped = progress.stopped, 0
     trainee.model.train()
     try:
         with StopRequest() as request, trainee.engine.repeatable():
             while progress.step < plan.steps and not why:
-                skipped = step(trainee, source, plan, progress, skipped, on_event)
-                now = time.monotonic()
+                skipped = step(sitting, source, skipped)
+                progress.seconds = before + time.monotonic() - start
                 if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
-                    progress.seconds = before + now - start
-                    why = _validate(trainee, validate, plan, progress, checkpoints, log, on_event)
-                    trainee.model.train()
+                    why = progress.stopped = _validate(sitting)
                 now = time.monotonic()
                 progress.seconds = before + now - start
                 if plan.stop_after is not None and now - start > plan.stop_after:
                     why = why or "the time is up"
                 if request.signal:
-                    why = f"signal {request.signal}"
+                    why = why or f"signal {request.signal}"
                 if now - saved > plan.save_seconds and not why:
-                    keep()
+                    _keep(sitting)
                     saved = time.monotonic()
             if why and progress.step % plan.validate_every and not request.signal:
-                _validate(trainee, validate, plan, progress, checkpoints, log, on_event)
-            keep()
+                _validate(sitting)
+            _keep(sitting)
     finally:
         watch.close()
         source.close()  # type: ignore[attr-defined]
@@ -211,15 +208,9 @@ def fit(
     return why
 
 
-def step(
-    trainee: Trainee,
-    source: Iterator[Batch],
-    plan: Plan,
-    progress: Progress,
-    skipped: int,
-    on_event: OnEvent,
-) -> int:
+def step(sitting: Sitting, source: Iterator[Batch], skipped: int = 0) -> int:
     """One step at its rate; the number of steps in a row whose loss was not finite."""
+    trainee, plan, progress = sitting.trainee, sitting.plan, sitting.progress
     start = time.monotonic()
     batch = next(source)
     rate = trainee.lr * trainee.schedule(progress.step / plan.steps)
@@ -231,8 +222,17 @@ def step(
     if trainee.ema and not skipped:
         trainee.ema.update(trainee.model, progress.step)
     data = {"step": progress.step, "loss": loss, "lr": rate, "images": len(batch.keys)}
-    on_event(Event("step", data | {"seconds": time.monotonic() - start}))
+    sitting.on_event(Event("step", data | {"seconds": time.monotonic() - start}))
     return skipped
+
+
+def _keep(sitting: Sitting) -> None:
+    """Save the state; what the log holds so far belongs to it."""
+    trainee, progress = sitting.trainee, sitting.progress
+    progress.log_length = sitting.log.length
+    parts = trainee.model, trainee.optimizer, trainee.ema, trainee.callbacks, progress
+    sitting.checkpoints.save_last(*capture(*parts))
+    sitting.on_event(Event("save", {"path": sitting.checkpoints.last}))
 
 
 def _count_loss(loss: float, progress: Progress, skipped: int, batch: Batch) -> int:
@@ -251,18 +251,12 @@ def _count_loss(loss: float, progress: Progress, skipped: int, batch: Batch) -> 
     return skipped + 1
 
 
-def _validate(
-    trainee: Trainee,
-    validate: Callable[[nn.Module], Scores],
-    plan: Plan,
-    progress: Progress,
-    checkpoints: Checkpoints,
-    log: Log,
-    on_event: OnEvent,
-) -> str:
+def _validate(sitting: Sitting) -> str:
     """Score the kept model, log a row, keep the best; why training should stop, if it should."""
+    trainee, plan, progress = sitting.trainee, sitting.plan, sitting.progress
     start = time.monotonic()
-    scores = validate(trainee.kept)
+    scores = sitting.validate(trainee.kept)
+    trainee.model.train()
     score = scores.mean_iou
     # A score that is undefined (no counted pixel) is no reason to keep or to stop.
     best = progress.best is None or (math.isfinite(score) and score > progress.best)
@@ -270,7 +264,7 @@ def _validate(
         progress.best = score if math.isfinite(score) else None
         progress.best_step = progress.step
         weights = {f"model/{name}": value for name, value in trainee.kept.state_dict().items()}
-        save(checkpoints.best, weights, plan.header | {"step": progress.step})
+        save(sitting.checkpoints.best, weights, plan.header | {"step": progress.step})
     row = {
         "epoch": round(progress.step / plan.steps_per_epoch, 4),
         "step": progress.step,
@@ -284,7 +278,7 @@ def _validate(
         "best": best,
     }
     progress.loss_sum, progress.loss_count = 0.0, 0
-    log.write("epoch", **row)
-    on_event(Event("epoch", row | {"score": score}))
+    sitting.log.write("epoch", **row)
+    sitting.on_event(Event("epoch", row | {"score": score}))
     reasons = [callback.observe(score) for callback in trainee.callbacks]
     return "; ".join(reason for reason in reasons if reason)

@@ -26,6 +26,7 @@ class Progress:
         best: The best validation score so far, None before the first.
         best_step: Where it was reached.
         skipped: Steps whose loss was not finite, not applied.
+        stopped: Why a callback ended the training; empty while it goes on.
         seconds: Trained so far, over all sittings.
         log_length: Bytes of the log that belong to the steps done.
         largest: The largest input the network has seen: images, height, width.
@@ -37,6 +38,7 @@ class Progress:
     best: float | None = None
     best_step: int = 0
     skipped: int = 0
+    stopped: str = ""
     seconds: float = 0.0
     log_length: int = 0
     largest: list[int] = field(default_factory=lambda: [0, 0, 0])
