@@ -10,6 +10,7 @@ Everything is found on first use, so that importing this is instant.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,9 +31,20 @@ _HOMES = {
 }
 
 
+def share_cores() -> None:
+    """Let GNU OpenMP's threads, which torch computes with, spin only briefly while they wait.
+
+    Where other work shares the cores, threads that spin hold each other up: with one busy
+    neighbour on two cores a U-Net step took 1.9 s instead of 0.4 s, and 1.2 s with this; alone it
+    costs nothing. It must be said before torch is loaded, and whoever set it already is obeyed.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pixelwright' has no attribute '{name}'")
+    share_cores()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwright import __version__
+from pixelwright import __version__, share_cores
 from pixelwright.cli import data, evaluate, models, predict, report, runs, train
 from pixelwright.errors import PixelwrightError
 
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
     _mend_streams()
+    share_cores()
     try:
         with _sigterm_raises():
             code = _run(arguments or ["--help"])
