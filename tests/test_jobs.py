@@ -242,15 +242,17 @@ def test_a_tile_bounds_every_input_in_training_and_prediction(tmp_path: Path) ->
     sizes = []
 
     def look(module: torch.nn.Module, inputs: tuple[object, ...]) -> None:
-        if isinstance(module, torch.nn.Conv2d) and isinstance(inputs[0], torch.Tensor):
-            sizes.append((len(inputs[0]), *inputs[0].shape[2:]))
+        image = inputs[0]
+        # On the meta device the receptive field is worked out, without a pixel.
+        if isinstance(image, torch.Tensor) and image.device.type != "meta" and image.ndim == 4:
+            sizes.append((len(image), *image.shape[2:]))
 
     hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
     try:
         run = jobs.train(subject, out=tmp_path / "run", on_event=silent)
     finally:
         hook.remove()
-    assert max(n * h * w for n, h, w in sizes if -1 not in (n, h, w)) <= 32 * 32
+    assert max(n * h * w for n, h, w in sizes) <= 32 * 32
     assert np.prod(run.log()[-1]["largest_input"]) == 32 * 32
 
 

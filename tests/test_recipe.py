@@ -115,7 +115,7 @@ def test_f38_bad_syntax_names_line_and_column(tmp_path: Path, text: str, said: s
 
 def test_f38_a_recipe_is_never_executed(tmp_path: Path) -> None:
     path = write(tmp_path, "data = \"__import__('os').abort()\"\n")
-    with pytest.raises(RecipeError, match="No layout is called"):
+    with pytest.raises(RecipeError, match="no layout is called"):
         Recipe.read(path)
 
 
