@@ -5,8 +5,8 @@ recipe = propose(Spec("folders", {"images": "photos", "masks": "labels"}), found
 
 import numpy as np
 
-from pixelwright import build
 from pixelwright.data.check import Findings
+from pixelwright.data.index import load_for_training
 from pixelwright.images import size
 from pixelwright.models import models
 from pixelwright.nn.receptive import field_of
@@ -39,7 +39,7 @@ def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
     if paired:
         radius = field_of(models.build(model, classes=len(index.classes), channels=3), 3).radius
         data = data.with_option("guard", max(radius, index.guard or 0))
-        index = build.load_index(data)
+        index = load_for_training(data)
         sides = [_smallest_side(index)]
     rule = 2**depth
     crop = max(min(LARGEST_CROP, min(sides) // rule * rule), rule)

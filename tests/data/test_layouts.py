@@ -1,6 +1,7 @@
 """Contract of all layouts, and what is special to `folders` and `camvid`."""
 
 import os
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import tiny
 from pixelwright import images
 from pixelwright.data.check import check
 from pixelwright.data.counts import view
-from pixelwright.data.index import layouts, load
+from pixelwright.data.index import layouts, load, load_for_training
 from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
 from pixelwright.registry import Spec
 from pixelwright.types import IGNORE, Index
@@ -225,3 +226,15 @@ def test_real_data_sets_load() -> None:
         roads = load(Spec("folders", {"root": DATA / "roads"}))
     assert [len(entries) for entries in roads.splits.values()] == [64, 16]
     assert roads.classes.threshold
+
+
+def test_a_test_split_alone_can_be_evaluated_and_not_trained_on(tmp_path: Path) -> None:
+    camvid = tiny.draw_camvid(tmp_path)
+    for name in ("train", "trainannot", "val", "valannot"):
+        shutil.rmtree(tmp_path / name)
+    for spec in (camvid, Spec("folders", {"root": tmp_path})):
+        index = load(spec)
+        assert list(index.splits) == ["test"]
+        assert "not to train" in check(index).warnings[0]
+        with pytest.raises(DataError, match=r"no split 'train'"):
+            load_for_training(spec)

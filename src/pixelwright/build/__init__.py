@@ -5,7 +5,7 @@ model = build.load_model(run)           # the kept model, its classes and its pr
 predictor = model.predictor(tile=256)
 """
 
-from pixelwright.build.assembly import OVERFIT_GOAL, Training, load_index, training
+from pixelwright.build.assembly import OVERFIT_GOAL, Training, training
 from pixelwright.build.model import Model, describe, load_model, network
 from pixelwright.build.scoring import Scorer
 
@@ -15,7 +15,6 @@ __all__ = [
     "Scorer",
     "Training",
     "describe",
-    "load_index",
     "load_model",
     "network",
     "training",

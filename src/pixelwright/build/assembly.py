@@ -18,13 +18,12 @@ from pixelwright.data import counts, index
 from pixelwright.data.augment import Augment
 from pixelwright.data.dataset import Dataset
 from pixelwright.data.loader import Loader
-from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
+from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.losses._combine import build_loss
 from pixelwright.metrics.scores import Scores
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import Field, field_of
 from pixelwright.recipe import Recipe
-from pixelwright.registry import Spec
 from pixelwright.training.callbacks import Callback, EarlyStopping, Goal, Plateau
 from pixelwright.training.ema import Ema
 from pixelwright.training.engine import Engine
@@ -82,7 +81,7 @@ def training(recipe: Recipe) -> Training:
         DataError: Data that cannot be learnt from.
     """
     engine = Engine.of(recipe.device, recipe.precision)
-    found = load_index(recipe.data)
+    found = index.load_for_training(recipe.data)
     if recipe.train.overfit:
         found = _to_overfit(found, recipe)
     classes = found.classes
@@ -128,22 +127,6 @@ def training(recipe: Recipe) -> Training:
         header=header(recipe, classes),
         score=Scorer(found, recipe.channels, field, engine, recipe.tile, loss),
     )
-
-
-def load_index(data: Spec) -> Index:
-    """What a layout finds, if one can train on it.
-
-    Raises:
-        DataError: No training or validation images.
-    """
-    found = index.load(data)
-    for split in ("train", "val"):
-        if not found.splits.get(split):
-            raise DataError(
-                f"{data} has no split '{split}'; it has {', '.join(found.splits) or 'none'}. "
-                f"Training needs train and val."
-            )
-    return found
 
 
 def _class_weights(found: Index) -> Callable[[str], Float64[np.ndarray, " k"]]:

@@ -4,13 +4,13 @@ Loaded only once a command runs.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pixelwright.console import Console, count
 from pixelwright.data.check import Findings, check
-from pixelwright.data.index import layouts, load
+from pixelwright.data.index import layouts, load, load_for_training
 from pixelwright.errors import DataError, RecipeError, first_few, unknown
 from pixelwright.files import write_text
 from pixelwright.recipe import Recipe
@@ -94,7 +94,13 @@ def data_spec(source: str, masks: str | None) -> Spec:
     return _layout(source)
 
 
-def look(console: Console, spec: Spec, *, quiet: bool = False) -> tuple[Index, Findings]:
+def look(
+    console: Console,
+    spec: Spec,
+    *,
+    quiet: bool = False,
+    load: Callable[[Spec], Index] = load,
+) -> tuple[Index, Findings]:
     """Load a layout, look at every file of it, and show what was found."""
     with console.watch(quiet=quiet) as on_event:
         index = load(spec)
@@ -126,9 +132,9 @@ def _checked(console: Console, spec: Spec, *, force: bool, quiet: bool) -> tuple
     """Like `look`.
 
     Raises:
-        DataError: There are problems, and `force` is off.
+        DataError: There is nothing to train on, or there are problems and `force` is off.
     """
-    index, findings = look(console, spec, quiet=quiet)
+    index, findings = look(console, spec, quiet=quiet, load=load_for_training)
     if findings.problems and not force:
         raise DataError(f"{first_few(findings.problems, 1)} --force trains nevertheless.")
     return index, findings

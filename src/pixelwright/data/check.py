@@ -273,6 +273,9 @@ def _absent(found: Findings) -> list[str]:
     """Classes that a split lacks (F30)."""
     names = np.array(found.classes)
     has = {split: np.array(share.pixels) > 0 for split, share in found.splits.items()}
+    lacking = [split for split in ("train", "val") if split not in has]
+    if lacking:
+        return [f"There is no split {' or '.join(lacking)}: enough to evaluate, not to train."]
     train, val = has["train"], has["val"]
     told = []
     if (val & ~train).any():

@@ -54,6 +54,22 @@ def load(spec: Spec) -> Index:
     return index
 
 
+def load_for_training(spec: Spec) -> Index:
+    """Like `load`, of data that can be trained on.
+
+    Raises:
+        DataError: Also where there is nothing to train or to validate on.
+    """
+    index = load(spec)
+    for split in ("train", "val"):
+        if not index.splits.get(split):
+            raise DataError(
+                f"{spec} has no split '{split}'; it has {', '.join(index.splits)}. Training needs "
+                f"train and val."
+            )
+    return index
+
+
 def _near(path: Path) -> str:
     """What exists nearest to a missing path, as a sentence."""
     parent = next(above for above in path.parents if above.exists())

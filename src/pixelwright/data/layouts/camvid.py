@@ -39,16 +39,17 @@ def camvid(*, root: Path) -> Index:
     """Point at CamVid.
 
     Args:
-        root: The folder that holds `train`, `trainannot`, `val`, `valannot`.
+        root: The folder that holds `train` and `trainannot`, `val` and `valannot`, `test` and
+            `testannot`, or some of these pairs.
     """
-    needed = ("train", "trainannot", "val", "valannot")
-    absent = [name for name in needed if not (root / name).is_dir()]
-    if absent:
+    splits = [split for split in ("train", "val", "test") if (root / split).is_dir()]
+    absent = [f"{split}annot" for split in splits if not (root / f"{split}annot").is_dir()]
+    if absent or not splits:
         raise DataError(
-            f"{root} has no folder {', '.join(absent)}. The layout camvid needs "
-            f"{', '.join(needed)}; for another arrangement use the layout folders."
+            f"{root} has no folder {', '.join(absent or ('train', 'val', 'test'))}. The layout "
+            f"camvid has masks in trainannot, valannot and testannot beside the images in train, "
+            f"val and test; for another arrangement use the layout folders."
         )
-    splits = ("train", "val", "test") if (root / "test").is_dir() else ("train", "val")
     return Index(
         CLASSES,
         {

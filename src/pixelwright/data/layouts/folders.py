@@ -63,7 +63,7 @@ def folders(
         split: tuple(Entry(key, image, mask) for key, image, mask in pair_by_name(*where))
         for split, where in found.items()
     }
-    if "val" not in splits:
+    if "train" in splits and "val" not in splits:
         splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
     if root and not (names or colors or values):
         names, colors = read_class_file(root)
@@ -100,11 +100,6 @@ def _splits(root: Path | None, images: Path | None, masks: Path | None) -> dict[
         found = dict(_in_two(images, masks)) or {"train": (images, masks)}
     else:
         raise RecipeError("Layout folders needs root=..., or both images=... and masks=....")
-    if "train" not in found:
-        raise DataError(
-            f"{root or images} has a folder for {', '.join(found)}, but none for train. "
-            "Give images=... and masks=... to train on."
-        )
     return found
 
 
