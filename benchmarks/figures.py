@@ -44,7 +44,7 @@ def keep(run: Run, name: str) -> None:
     recipe = Recipe.read(run.recipe_file)
     table = {
         "minutes": round((ended - began) / 60, 1),
-        "steps": recipe.train.steps,
+        "steps": run.log()[-1]["step"],
         "seed": recipe.seed,
         "model": str(recipe.model),
         "parameters": info["parameters"],
@@ -72,10 +72,9 @@ def _percent(low: float | None, high: float | None) -> str:
 
 def runs_table() -> str:
     """The kept runs, one line each."""
-    lines = [
-        "| data | model, parameters | minutes | score on the validation split | 95 % interval |",
-        "|---|---|---|---|---|",
-    ]
+    columns = ("data", "model, parameters", "minutes", "score on the validation split")
+    columns += ("95 % interval of the IoU",)
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, (title, focus) in RUNS.items():
         if not (r := read(name)):
             continue
@@ -84,8 +83,8 @@ def runs_table() -> str:
             one = val["classes"][focus]
             named = "Dice" if name.startswith("drive") else "IoU"
             score = f"{named} of {focus} {one[named.lower()]:.3f}"
-            low, high = one["iou_low"], one["iou_high"]
-            span = _percent(low, high) + (" (IoU)" if named == "Dice" else "")
+            score += f", IoU {one['iou']:.3f}" if named == "Dice" else ""
+            span = _percent(one["iou_low"], one["iou_high"])
         else:
             score = f"mean IoU {val['mean_iou']:.3f}"
             span = _percent(val["mean_iou_low"], val["mean_iou_high"])

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def _prepare(
     recipe = _relocated(recipe)
     if not resume:
         write_text(run.recipe_file, recipe.to_toml())
-        run.write_info(_info(recipe, built))
+        run.write_info(_info(built, began))
     checkpoints.prepare()
     per_epoch = built.loader.steps_per_epoch
     steps = recipe.train.steps or recipe.train.epochs * per_epoch
@@ -202,8 +202,9 @@ def _within_minutes(recipe: Recipe, built: build.Training, began: float) -> tupl
     return recipe.model_copy(update={"train": train}), left
 
 
-def _info(recipe: Recipe, built: build.Training) -> dict[str, Any]:
+def _info(built: build.Training, began: float) -> dict[str, Any]:
     model = built.trainee.model
+    created = datetime.now(UTC) - timedelta(seconds=time.monotonic() - began)
     return {
         "pixelwright": pixelwright.__version__,
         "python": platform.python_version(),
@@ -212,7 +213,7 @@ def _info(recipe: Recipe, built: build.Training) -> dict[str, Any]:
         "device": built.trainee.engine.describe(),
         "commit": _commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": created.isoformat(timespec="seconds"),
         "classes": list(built.index.classes.names),
         "colors": [list(color) for color in built.index.classes.colors],
         "images": {split: len(entries) for split, entries in built.index.splits.items()},
