@@ -193,7 +193,7 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{r['ratio']:.3f}",
             f"{r['peak_mb']:.0f}",
         )
-    Console().print(table)
+    Console(width=max(Console().width, 110)).print(table)
 
 
 def main() -> None:
@@ -206,7 +206,7 @@ def main() -> None:
     precisions = both if options.precision == "both" else (options.precision,)
     if options.quick:
         precisions = precisions[-1:]
-    rounds = 5 if options.quick else 25
+    rounds = 3 if options.quick else 15
     rows = [r for case in CASES for p in precisions for r in measure(case, p, rounds)]
     show(rows)
     if options.json:
