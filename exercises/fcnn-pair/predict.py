@@ -12,9 +12,13 @@ from pixelwright.images import read_mask, write_jpeg
 from pixelwright.metrics.confusion import Confusion
 from pixelwright.render import comparison, contact_sheet
 
+# The current folder, unless the pictures lie beside this script instead.
+HERE = Path(__file__).parent
+FOLDER = HERE if (HERE / "rgb.png").exists() and not Path("rgb.png").exists() else Path()
+
 
 def main(
-    image: list[Path] = typer.Option([Path("rgb.png")], help="May be given again."),  # noqa: B008
+    image: list[Path] = typer.Option([FOLDER / "rgb.png"], help="May be given again."),  # noqa: B008
     mask: list[Path] = typer.Option([], help="As often; else gt.png beside each image."),  # noqa: B008
     run: Path | None = None,
     out: Path = Path("predictions.jpg"),

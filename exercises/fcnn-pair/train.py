@@ -10,11 +10,14 @@ import pixelwright as pw
 from pixelwright.errors import PixelwrightError
 
 RECIPE = Path(__file__).with_name("recipe.toml")
+# The current folder, unless the pictures lie beside this script instead.
+HERE = Path(__file__).parent
+FOLDER = HERE if (HERE / "rgb.png").exists() and not Path("rgb.png").exists() else Path()
 
 
 def main(
-    image: Path = Path("rgb.png"),
-    mask: Path = Path("gt.png"),
+    image: Path = FOLDER / "rgb.png",
+    mask: Path = FOLDER / "gt.png",
     minutes: float = 5,
     epochs: int | None = None,
     out: Path | None = None,
