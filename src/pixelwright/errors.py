@@ -5,7 +5,6 @@
     ├── DataError             an image, a mask, a folder or what they hold
     ├── CheckpointError       a checkpoint, a model file or a run folder
     ├── PredictError          a prediction that cannot be made as asked
-    ├── ExportError           a model that cannot be exported as asked
     └── MachineError          exit 3: disk, memory or a dead process
     PixelwrightWarning        worth knowing, not worth stopping for
 
@@ -33,10 +32,6 @@ class CheckpointError(PixelwrightError):
 
 
 class PredictError(PixelwrightError):
-    pass
-
-
-class ExportError(PixelwrightError):
     pass
 
 

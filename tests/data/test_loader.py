@@ -100,14 +100,6 @@ def test_an_epochs_last_batch_is_filled_from_the_next_epoch(dataset: Dataset) ->
     )
 
 
-def test_only_a_few_draws_come_back_unchanged(dataset: Dataset) -> None:
-    source = loader(dataset, only=3)
-    assert source.steps_per_epoch == 1
-    batches = first(source, 3)
-    assert_same(batches, [batches[0]] * 3)
-    assert_same(batches[:1], first(loader(dataset), 1))
-
-
 def test_crops_of_a_window_never_hold_pixels_of_another(tmp_path: Path) -> None:
     image = np.full((64, 64, 3), 250, np.uint8)
     image[:, :32] = 10

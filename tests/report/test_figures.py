@@ -1,14 +1,9 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwright.metrics.confusion import Confusion
-from pixelwright.metrics.scores import Scores
 from pixelwright.report.figures import (
-    class_bars,
-    confusion_figure,
     loss_svg,
     loss_vs_epochs,
     score_svg,
@@ -35,11 +30,6 @@ def rows(count: int) -> list[dict[str, object]]:
     ]
 
 
-def odd_scores() -> Scores:
-    table = Confusion(np.array([[5, 1, 0], [2, 6, 0], [0, 0, 0]]))
-    return Scores.of_images(ODD, [("a", table), ("b", table)])
-
-
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_a_log_of_any_length_makes_a_figure(tmp_path: Path, count: int) -> None:
     loss_vs_epochs(rows(count), tmp_path / "loss.png")
@@ -51,12 +41,6 @@ def test_a_log_of_any_length_makes_a_figure(tmp_path: Path, count: int) -> None:
 def test_validations_without_a_number_are_left_out_of_the_curve() -> None:
     found = [{"epoch": 1, "val_loss": None}, {"epoch": 2, "val_loss": 0.5}, {"epoch": 3}]
     assert series([*found, {"epoch": 4, "val_loss": float("nan")}], "val_loss") == ([2], [0.5])
-
-
-def test_f86_class_names_in_figures_are_no_formulas(tmp_path: Path) -> None:
-    confusion_figure(odd_scores(), tmp_path / "confusion.png")
-    class_bars(odd_scores(), tmp_path / "bars.png")
-    assert len(list(tmp_path.glob("*.png"))) == 2
 
 
 def test_figures_of_the_page_take_its_colours_and_name_no_address() -> None:

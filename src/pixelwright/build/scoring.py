@@ -80,7 +80,7 @@ class Scorer:
             device=engine.device,
             autocast=None if engine.dtype is torch.float32 else engine.dtype,
         )
-        tables, loss_sum, counted = [], 0.0, 0
+        counted_images, loss_sum, counted = [], 0.0, 0
         for number in range(len(dataset)):
             sample = dataset.sample(number)
             target = np.asarray(sample.target)
@@ -94,12 +94,11 @@ class Scorer:
                 loss_sum, counted = loss_sum + loss.item() * pixels, counted + pixels
             else:
                 labels = predictor.labels(sample.image)
-            tables.append(Confusion.of(labels, target, len(classes)).counts)
+            counted_images.append((sample.key, Confusion.of(labels, target, len(classes))))
             on_event(Event("validate", {"done": number + 1, "total": len(dataset)}))
-        return Scores(
-            names=classes.names,
-            keys=tuple(entry.key for entry in chosen),
-            tables=np.stack(tables),
+        return Scores.of_images(
+            classes.names,
+            counted_images,
             loss=loss_sum / counted if counted else None,
             split=split,
         )

@@ -35,8 +35,6 @@ class Loader:
         seed: Of the whole sequence.
         threads: That decode and crop; None takes all cores but one, 8 at most: the one is for the
             training, and 8 feed a large GPU.
-        only: Draw nothing but the first so many draws, over and over, each varied in the same way
-            every time. 0 draws everything.
     """
 
     def __init__(
@@ -48,7 +46,6 @@ class Loader:
         batch_size: int,
         seed: int = 0,
         threads: int | None = None,
-        only: int = 0,
     ) -> None:
         assert len(dataset) > 0, "a loader needs at least one entry"
         self.dataset = dataset
@@ -57,7 +54,6 @@ class Loader:
         self.batch_size = batch_size
         self.seed = seed
         self.threads = threads or _spare_cores()
-        self.only = only
         areas = np.array([height * width for height, width in dataset.sizes])
         shares = np.maximum(np.rint(areas / (crop[0] * crop[1])), 1).astype(int)
         self._slots = np.repeat(np.arange(len(dataset)), shares)
@@ -67,7 +63,7 @@ class Loader:
     @property
     def steps_per_epoch(self) -> int:
         """Batches until every entry has been drawn its share; the last is filled from the next."""
-        return -(-(self.only or len(self._slots)) // self.batch_size)
+        return -(-len(self._slots) // self.batch_size)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Batches from step `start` on, without end; made ahead while the last one is used.
@@ -99,9 +95,7 @@ class Loader:
     def _make(self, pool: ThreadPoolExecutor, step: int) -> tuple[Batch, list[Future[None]]]:
         """Start to fill a batch; it is whole when every future is done."""
         first = step * self.batch_size
-        positions = [
-            p % self.only if self.only else p for p in range(first, first + self.batch_size)
-        ]
+        positions = range(first, first + self.batch_size)
         entries = [self._entry_at(p) for p in positions]
         keys = tuple(self.dataset.entries[entry].key for entry in entries)
         masks = not isinstance(self.dataset.entries[0].target, int)

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pixelwright.errors import shown
 from pixelwright.files import write_bytes
-from pixelwright.metrics.scores import Scores
 
 Row = Mapping[str, Any]
 
@@ -51,51 +48,6 @@ def loss_vs_epochs(rows: Sequence[Row], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     draw_losses(left, epochs, Look())
     draw_score(right, epochs, Look())
-    _write_png(figure, path)
-
-
-def confusion_figure(scores: Scores, path: Path) -> None:
-    """Write the confusion matrix as a heat map: where the pixels of each true class went."""
-    counts = scores.total.counts
-    truth = counts.sum(1, keepdims=True)
-    share = np.divide(counts, truth, out=np.zeros(counts.shape), where=truth > 0)
-    side = 2.5 + 0.42 * len(scores.names)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="GnBu", vmin=0, vmax=1)
-    names = [shown(name) for name in scores.names]
-    ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=60, ha="right", parse_math=False)
-    axes.set_yticks(ticks, names, parse_math=False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("truth")
-    if len(names) <= 30:
-        for (row, column), value in np.ndenumerate(share):
-            color = "white" if value > 0.6 else Look().ink
-            text = f"{100 * value:.0f}" if value >= 0.005 else ""
-            axes.text(column, row, text, color=color, ha="center", va="center", fontsize=8)
-    figure.colorbar(image, ax=axes, label="share of true pixels", shrink=0.7)
-    _write_png(figure, path)
-
-
-def class_bars(scores: Scores, path: Path) -> None:
-    """Write the IoU of each class as bars with 95 % intervals, the best on top."""
-    iou, ends, look = scores.total.iou(), scores.iou_intervals(), Look()
-    order = np.argsort(np.where(np.isnan(iou), -1, iou), kind="stable")
-    figure = Figure(figsize=(7, 1.2 + 0.3 * len(order)), layout="constrained")
-    axes = figure.subplots()
-    _plain(axes, look)
-    axes.barh(range(len(order)), np.nan_to_num(iou[order]), color=look.train, height=0.66)
-    for row, k in enumerate(order):
-        if not math.isnan(ends[k, 0]):
-            axes.plot(ends[k], (row, row), color=look.ink, linewidth=1.2)
-        label = "n/a" if math.isnan(iou[k]) else f"{iou[k]:.3f}"
-        axes.text(1.02, row, label, color=look.ink, va="center", fontsize=9)
-    names = [shown(scores.names[k]) for k in order]
-    axes.set_yticks(range(len(order)), names, parse_math=False)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("IoU")
-    axes.grid(axis="y", visible=False)
     _write_png(figure, path)
 
 

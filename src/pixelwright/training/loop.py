@@ -262,7 +262,6 @@ def _validate(sitting: Sitting) -> str:
     best = progress.best is None or (math.isfinite(score) and score > progress.best)
     if best:
         progress.best = score if math.isfinite(score) else None
-        progress.best_step = progress.step
         weights = {f"model/{name}": value for name, value in trainee.kept.state_dict().items()}
         save(sitting.checkpoints.best, weights, plan.header | {"step": progress.step})
     row = {

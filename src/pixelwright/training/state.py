@@ -24,7 +24,6 @@ class Progress:
         loss_sum: Of the training losses since the last row of the log.
         loss_count: How many these are.
         best: The best validation score so far, None before the first.
-        best_step: Where it was reached.
         skipped: Steps whose loss was not finite, not applied.
         stopped: Why a callback ended the training; empty while it goes on.
         seconds: Trained so far, over all sittings.
@@ -36,7 +35,6 @@ class Progress:
     loss_sum: float = 0.0
     loss_count: int = 0
     best: float | None = None
-    best_step: int = 0
     skipped: int = 0
     stopped: str = ""
     seconds: float = 0.0
