@@ -1,7 +1,7 @@
 """Where the numbers are computed: device, precision, and how a batch gets there.
 
 Nothing else asks which device there is. bfloat16 is taken where the hardware multiplies it faster
-than float32: NVIDIA GPUs from Ampere on, and CPUs with AMX (2 to 4 times per U-Net step, measured
+than float32: NVIDIA GPUs from Ampere on, and CPUs with AMX (2 to 3 times per step, measured
 by `benchmarks/train_step.py --precision`).
 """
 
