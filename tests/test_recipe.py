@@ -135,3 +135,8 @@ def test_f40_two_lengths_contradict_each_other(train: dict[str, float]) -> None:
 def test_f40_a_crop_larger_than_the_tile_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"train\.crop = 512 is larger than tile = 256"):
         Recipe.from_dict({"data": "camvid:root=x", "tile": 256, "train": {"crop": 512}})
+
+
+def test_f40_more_parts_than_images_in_a_batch_are_refused() -> None:
+    with pytest.raises(RecipeError, match="more parts than it has images"):
+        Recipe.from_dict({"data": "camvid:root=x", "train": {"accumulate": 9}})

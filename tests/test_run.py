@@ -13,7 +13,7 @@ def finished(path: Path) -> Run:
     run = Run.create_at(path)
     run.recipe_file.write_text('data = "camvid:root=x"\n')
     run.write_info({"commit": "abc"})
-    run.log_file.write_text('{"kind": "start"}\n{"kind": "stop", "finished": true}\n')
+    run.log_file.write_text('{"kind": "start"}\n{"kind": "stop"}\n')
     return run
 
 

@@ -34,9 +34,8 @@ _HOMES = {
 def share_cores() -> None:
     """Let GNU OpenMP's threads, which torch computes with, spin only briefly while they wait.
 
-    Where other work shares the cores, threads that spin hold each other up: with one busy
-    neighbour on two cores a U-Net step took 1.9 s instead of 0.4 s, and 1.2 s with this; alone it
-    costs nothing. It must be said before torch is loaded, and whoever set it already is obeyed.
+    Where other work shares the cores, threads that spin hold each other up, and a step takes
+    several times as long. It must be said before torch is loaded; whoever set it is obeyed.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 

@@ -29,8 +29,8 @@ def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
         index: What the layout found.
         findings: What the check of the data found.
 
-    A U-Net of depth 4 sees 140 pixels far. On small images a shallower one trains faster and loses
-    nothing; on one picture cut into blocks it also keeps the guard band narrow.
+    The deeper a U-Net, the farther it sees. On small images a shallower one sees all there is and
+    trains faster; on one picture cut into blocks it also keeps the guard band narrow.
     """
     sides = [_smallest_side(index)]
     paired = index.guard is not None

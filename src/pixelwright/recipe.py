@@ -166,6 +166,12 @@ class Recipe(_Section):
                 f"train.crop = {self.train.crop} is larger than tile = {self.tile}: "
                 f"lower the crop or raise the tile"
             )
+        if self.train.accumulate > self.train.batch_size:
+            raise ValueError(
+                f"train.accumulate = {self.train.accumulate} cuts a batch of "
+                f"{self.train.batch_size} into more parts than it has images: take at most "
+                f"{self.train.batch_size}, or raise train.batch_size"
+            )
         if any(s <= 0 for s in self.std):
             raise ValueError("std must be positive")
         for key in ("mean", "std"):

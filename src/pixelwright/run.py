@@ -108,7 +108,7 @@ class Run:
             return "running"
         kinds = [row.get("kind") for row in self.log()]
         if "stop" in kinds:
-            return "finished" if self.log()[-1].get("finished", False) else "stopped"
+            return "finished"
         return "stopped" if "epoch" in kinds or "start" in kinds else "new"
 
     def write_info(self, info: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def make_run(folder: Path, names: tuple[str, ...] = NAMES, epochs: int = 8) -> R
         }
         for e in range(1, epochs + 1)
     ]
-    stop = {"kind": "stop", "why": names[0], "step": 80, "finished": True}
+    stop = {"kind": "stop", "why": names[0], "step": 80}
     lines = [*rows, {"kind": "note", "text": names[-1]}, {**stop, "largest_input": [4, 128, 128]}]
     run.log_file.write_text("".join(json.dumps(row) + "\n" for row in lines))
     for split in ("val", "train"):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from pixelwright.errors import RecipeError
 from pixelwright.losses._combine import build_loss
 from pixelwright.registry import Spec
 from pixelwright.training.ema import Ema
@@ -130,3 +131,8 @@ def test_a_budget_becomes_steps_and_validations() -> None:
 def test_a_slow_validation_still_happens_three_times() -> None:
     steps, every = steps_within(100.0, Pace(step=1.0, validation=20.0))
     assert (steps, every) == (34, 12)
+
+
+def test_f40_looking_ahead_without_a_momentum_is_refused() -> None:
+    with pytest.raises(RecipeError, match="nesterov"):
+        trainee(optimizer="sgd:nesterov=true,momentum=0")

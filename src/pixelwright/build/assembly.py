@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from pixelwright.data.loader import Loader
 from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.losses._combine import build_loss
 from pixelwright.metrics.scores import Scores
-from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import Field, field_of
 from pixelwright.recipe import Recipe
 from pixelwright.training.callbacks import Callback, EarlyStopping, Goal, Plateau
@@ -86,9 +85,9 @@ def training(recipe: Recipe) -> Training:
         found = _to_overfit(found, recipe)
     classes = found.classes
     torch.manual_seed(recipe.seed)
-    model = engine.place(network(recipe.model, len(classes), recipe.channels, recipe))
-    network_only = cast(Normalised, model).network
-    field = field_of(network_only, recipe.channels)
+    built = network(recipe.model, len(classes), recipe.channels, recipe.mean, recipe.std)
+    model = engine.place(built)
+    field = field_of(built.network, recipe.channels)
     _check_crop(recipe, field)
     _check_guard(recipe, found, field)
     train = recipe.train
@@ -154,7 +153,7 @@ def _accumulate(recipe: Recipe) -> int:
     if recipe.tile is not None:
         at_once = recipe.tile**2 // recipe.train.crop**2
         parts = max(parts, -(-recipe.train.batch_size // at_once))
-    return min(parts, recipe.train.batch_size)
+    return parts
 
 
 def _check_crop(recipe: Recipe, field: Field) -> None:

@@ -1,6 +1,6 @@
 """A network by name, and the trained model of a run with all that prediction needs."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,19 +21,23 @@ from pixelwright.types import Classes, Index
 
 
 def network(
-    spec: Spec, classes: int, channels: int, preprocess: "Recipe | Mapping[str, Any]"
+    spec: Spec, classes: int, channels: int, mean: Sequence[float], std: Sequence[float]
 ) -> Normalised:
-    """A network that takes pixel values, its weights drawn from torch's generator."""
-    if isinstance(preprocess, Recipe):
-        mean, std = preprocess.mean, preprocess.std
-    else:
-        mean, std = preprocess["mean"], preprocess["std"]
+    """A network that takes pixel values, its weights drawn from torch's generator.
+
+    Args:
+        spec: Of the model.
+        classes: Number of output channels.
+        channels: Of the images.
+        mean: Subtracted, in parts of the full range; one number, or one per channel.
+        std: Divided by, likewise.
+    """
     built = models.build(spec, classes=classes, channels=channels)
 
-    def per_channel(values: tuple[float, ...]) -> list[float]:
-        return [255 * value for value in (values * channels if len(values) == 1 else values)]
+    def per_channel(values: Sequence[float]) -> list[float]:
+        return [255 * value for value in (values if len(values) > 1 else [*values] * channels)]
 
-    return Normalised(built, per_channel(tuple(mean)), per_channel(tuple(std)))
+    return Normalised(built, per_channel(mean), per_channel(std))
 
 
 def header(recipe: Recipe, classes: Classes) -> dict[str, Any]:
@@ -117,7 +121,8 @@ def load_model_file(path: Path, device: str = "auto") -> Model:
         threshold=named["threshold"],
     )
     engine = Engine.of(device, "float32")
-    model = engine.place(network(spec, len(classes), header["channels"], header)).eval()
+    built = network(spec, len(classes), header["channels"], header["mean"], header["std"])
+    model = engine.place(built).eval()
     weights = {name.removeprefix("model/"): value for name, value in tensors.items()}
     load_weights(model, weights, where=str(path))
     normalised = cast(Normalised, model)

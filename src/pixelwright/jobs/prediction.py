@@ -68,7 +68,8 @@ def predict(
         on_event: Told the progress; None draws it, in a terminal and a notebook alike.
 
     Returns:
-        One prediction for one image, else a list in the order of the files.
+        One prediction for one image, else a list in the order of the files; with `out`, those of a
+        list name their files and hold no pixels, which thousands of images would fill memory with.
 
     Raises:
         DataError: The image cannot be read.
@@ -96,7 +97,6 @@ def predict(
                 failed.append(str(error))
                 tell(Event("note", {"text": str(error)}))
             else:
-                # A long list would fill the memory with what lies on disk already.
                 done.append(one if single or not folder else _light(one))
             tell(Event("progress", {"what": "predict", "done": number, "total": len(files)}))
     if failed:

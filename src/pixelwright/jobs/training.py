@@ -96,7 +96,7 @@ def _train(run: Run, recipe: Recipe, resume: bool, began: float, tell: OnEvent) 
             on_event=tell,
         )
     )
-    log.write("stop", why=why, step=progress.step, finished=True, largest_input=progress.largest)
+    log.write("stop", why=why, step=progress.step, largest_input=progress.largest)
     tell(Event("stop", {"why": why}))
     _finish(run, recipe, built, progress, tell)
 

@@ -95,8 +95,8 @@ def _keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors for the next ones.
 
     By default each large tensor is a mapping of its own, and every step pays again for the faults
-    of all its pages: 100,000 a step for a U-Net of width 16 and a fifth of its time, measured by
-    `benchmarks/train_step.py`. Other systems' allocators are left alone.
+    of all its pages: `benchmarks/train_step.py` measures what that costs. Other systems' allocators
+    are left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

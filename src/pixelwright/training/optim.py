@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from pixelwright.errors import RecipeError
 from pixelwright.registry import Registry
 
 optimizers = Registry(
@@ -45,9 +46,9 @@ def sgd(
         nesterov: Look ahead along the momentum.
         weight_decay: L2 penalty, on matrices and kernels only.
     """
-    return torch.optim.SGD(
-        groups(model, weight_decay), lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0
-    )
+    if nesterov and not momentum:
+        raise RecipeError("optimizer sgd: nesterov looks ahead along a momentum above 0. Set one.")
+    return torch.optim.SGD(groups(model, weight_decay), lr=lr, momentum=momentum, nesterov=nesterov)
 
 
 def rmsprop(
