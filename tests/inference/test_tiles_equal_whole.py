@@ -26,6 +26,7 @@ TEXTS = [
     "unet:width=4,depth=2,block=residual,upsample=bilinear",
     "unet:width=2,depth=3,upsample=transposed",
     "unet:width=4,depth=1,norm=none,dropout=0.5",
+    "unet:width=4,depth=2,upsample=pixel-shuffle",
 ]
 SIZES = ["1 x 1", "1 x tile", "3 x long", "odd", "large"]
 

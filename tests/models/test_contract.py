@@ -1,5 +1,7 @@
 """Promises that every model of the registry keeps."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from pixelwright.models import models
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import field_of
+from pixelwright.nn.upsample import PixelShuffle, Upsample
 from pixelwright.registry import Spec
 
 # Options that make a model small enough to test; its name alone where there are none.
@@ -19,6 +22,15 @@ TEXTS = [
     "unet:width=4,depth=3,block=residual,upsample=bilinear,norm=instance",
     "unet:width=4,depth=1,upsample=transposed,norm=none,dropout=0.2",
 ]
+UPSAMPLED = [
+    f"{text}{',' if ':' in text else ':'}upsample={how}"
+    for name in models
+    if "upsample" in models.options(name)
+    for text in SMALL.get(name, [name])[:1]
+    for how in get_args(Upsample)
+    if how != models.options(name)["upsample"].default
+]
+TEXTS += UPSAMPLED
 
 
 def build(text: str, channels: int = 3) -> nn.Module:
@@ -102,6 +114,17 @@ def test_mixed_precision_stays_narrow_and_channels_last(text: str) -> None:
 def test_every_option_is_documented(name: str) -> None:
     described = models.builder(name).__doc__ or ""
     assert [option for option in models.options(name) if f"{option}: " not in described] == []
+
+
+def test_one_option_switches_the_upsampling_of_every_model() -> None:
+    assert {Spec.parse(text).name for text in UPSAMPLED} >= {"fcnn", "unet"}
+    for text in UPSAMPLED:
+        kinds = {type(m) for m in build(text).modules()}
+        modes = {m.mode for m in build(text).modules() if isinstance(m, nn.Upsample)}
+        how = Spec.parse(text).options["upsample"]
+        assert (nn.ConvTranspose2d in kinds) == (how == "transposed"), text
+        assert (PixelShuffle in kinds) == (how == "pixel-shuffle"), text
+        assert modes == {how} & {"nearest", "bilinear"}, text
 
 
 def test_fcnn_has_the_parameters_that_its_page_states() -> None:

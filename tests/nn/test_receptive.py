@@ -17,6 +17,7 @@ TEXTS = [
     "fcn:width=4",
     "fcn:depth=2,width=4,kernel=7,norm=none",
     "fcnn:norm=true",
+    *(f"fcnn:upsample={how}" for how in ("bilinear", "transposed", "pixel-shuffle")),
     *(
         f"unet:width=2,depth={depth},block={block},upsample={upsample}"
         for depth, block, upsample in [
@@ -25,6 +26,7 @@ TEXTS = [
             (2, "residual", "bilinear"),
             (2, "plain", "transposed"),
             (3, "residual", "transposed"),
+            (2, "plain", "pixel-shuffle"),
         ]
     ),
 ]

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pixelwright.nn.upsample import PixelShuffle
+
 Block = Literal["plain", "residual"]
 Norm = Literal["none", "batch", "group", "instance"]
 
@@ -79,6 +81,8 @@ class Residual(nn.Module):
 def he_weights(network: nn.Module) -> nn.Module:
     """Draw every convolution's weights so that ReLU layers keep the variance; biases are 0.
 
+    Pixel shuffles start with equal kernels all the same.
+
     Paper: He et al., 2015, https://arxiv.org/abs/1502.01852, equation 10
     """
     for module in network.modules():
@@ -88,6 +92,8 @@ def he_weights(network: nn.Module) -> nn.Module:
                 # The windows of a transposed convolution share its outputs out among them.
                 inputs //= math.prod(module.stride)
             nn.init.normal_(module.weight, std=math.sqrt(2 / inputs))
+            if isinstance(module, PixelShuffle):
+                module.equalise()
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network
