@@ -41,3 +41,22 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 def write_text(path: Path | str, text: str) -> None:
     """Like `write_bytes`, in UTF-8; bytes of file names that are not UTF-8 stay as they were."""
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def append_line(path: Path | str, line: str) -> None:
+    """Add a line to the end of a file, on the disk when this returns.
+
+    It is written at once, so that lines of processes that append at the same time do not mix.
+
+    Raises:
+        MachineError: The disk is full, or the folder is missing or cannot be written.
+    """
+    data = line.encode("utf-8", "surrogateescape") + b"\n"
+    try:
+        with Path(path).open("ab", buffering=0) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise MachineError(
+            f"{shown(path)} cannot be written: {error.strerror or error}."
+        ) from error

@@ -11,19 +11,37 @@ import json
 import os
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pixelwright.errors import CheckpointError, MachineError, RecipeError
-from pixelwright.files import write_text
+from pixelwright.files import append_line, write_text
 
 Status = Literal["new", "running", "stopped", "finished"]
 
-_FILES = ("recipe.toml", "run.json", "log.jsonl", "model.safetensors", "loss_vs_epochs.png")
+_FILES = (
+    "recipe.toml",
+    "run.json",
+    "log.jsonl",
+    "looks.jsonl",
+    "model.safetensors",
+    "loss_vs_epochs.png",
+)
 _FOLDERS = ("checkpoints", "pictures")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One time that a run was scored on a split that is neither for training nor for choosing."""
+
+    date: str
+    split: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,10 @@ class Run:
         return self.path / f"scores-{split}.json"
 
     @property
+    def looks_file(self) -> Path:
+        return self.path / "looks.jsonl"
+
+    @property
     def _lock_file(self) -> Path:
         return self.path / "lock"
 
@@ -86,15 +108,31 @@ class Run:
 
     def log(self) -> list[dict[str, Any]]:
         """The rows of the log; a last line cut off by a crash is left out."""
-        if not self.log_file.is_file():
-            return []
-        rows = []
-        for line in self.log_file.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+        return _read_lines(self.log_file)
+
+    def looks(self) -> list[Look]:
+        """Every look at a test split so far, the first first."""
+        names = Look.__dataclass_fields__
+        return [
+            Look(**{name: str(row.get(name, "")) for name in names})
+            for row in _read_lines(self.looks_file)
+        ]
+
+    def looks_told(self) -> list[str]:
+        """`test looked at 2 times`, one line for each split that was looked at."""
+        looks = self.looks()
+        several = len({look.data for look in looks}) > 1
+        times = Counter(f"{k.split} of {k.data}" if several else k.split for k in looks)
+        return [f"{what} looked at {n} time{'s'[: n > 1]}" for what, n in times.items()]
+
+    def count_look(self, split: str, data: str) -> None:
+        """Write down that the run was scored on a test split of some data.
+
+        Raises:
+            MachineError: The folder cannot be written.
+        """
+        look = Look(datetime.now(UTC).isoformat(timespec="seconds"), split, data)
+        append_line(self.looks_file, json.dumps(asdict(look)))
 
     @property
     def owner(self) -> dict[str, Any] | None:
@@ -242,6 +280,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         return {}
     return table if isinstance(table, dict) else {}
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """One JSON object a line; one that was cut off is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def _alive(lock: Mapping[str, Any]) -> bool:

@@ -21,9 +21,13 @@ def evaluate(
     tile: Tile = None,
     device: Device = None,
 ) -> None:
-    """Score a run on labelled images, with 95 % intervals."""
+    """Score a run on labelled images, with 95 % intervals.
+
+    Looks at a test split are counted in the run.
+    """
     from pixelwright.cli._source import as_json, data_spec, run_of
     from pixelwright.console import Console
+    from pixelwright.run import Run
 
     path = run_of(str(run))
     spec = None if data is None else data_spec(data, None)
@@ -37,5 +41,6 @@ def evaluate(
         )
     if json != "-":
         console.scores(scores)
+        console.say(*Run(path).looks_told())
     if json is not None:
         as_json(console, scores.to_json(), json)

@@ -26,9 +26,9 @@ def runs(
         console.say(f"no runs in {root} yet")
         return
     console.table(
-        ("run", "status", "model", "data", "epochs", "best mean IoU", "when"),
+        ("run", "status", "model", "data", "epochs", "best mean IoU", "looks at test", "when"),
         [_row(run.path) for run in found],
-        right=("epochs", "best mean IoU"),
+        right=("epochs", "best mean IoU", "looks at test"),
     )
 
 
@@ -50,6 +50,7 @@ def _row(path: Path) -> tuple[object, ...]:
         _spec(recipe.get("data", "")),
         f"{epochs[-1].get('epoch', 0):.4g}" if epochs else "0",
         number(max(scores, default=None)),
+        len(run.looks()),
         f"{when:%Y-%m-%d %H:%M}",
     )
 

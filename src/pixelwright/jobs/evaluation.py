@@ -1,15 +1,18 @@
-"""Score a trained model."""
+"""Score a trained model, and count the looks at test splits."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from pixelwright import build
 from pixelwright.data import index
+from pixelwright.errors import PixelwrightWarning
 from pixelwright.jobs.show import write_scores
 from pixelwright.jobs.watch import watched
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
+from pixelwright.report import page
 from pixelwright.run import Run
 from pixelwright.types import Classes, Index, OnEvent
 
@@ -24,6 +27,10 @@ def evaluate(
     on_event: OnEvent | None = None,
 ) -> Scores:
     """Score the model of a run, in float32.
+
+    A split that is neither for training nor for choosing is a test split. Every look at one is
+    counted in the run, and from the second on there is a warning: whoever looks, changes something
+    and looks again is choosing on the test images.
 
     Args:
         run: The run, or its folder.
@@ -41,15 +48,43 @@ def evaluate(
     model = build.load_model(run, device)
     own = Recipe.read(run.recipe_file).data
     spec = own if data is None else Spec.parse(data) if isinstance(data, str) else data
+    where = str(index.layouts.resolve(spec))
     with watched(on_event) as tell:
         found = _with_classes(index.load(spec), model.classes)
-        scores = model.scorer(found, tile)(model.network, split, on_event=tell)
+        scorer = model.scorer(found, tile)
+        is_test = bool(scorer.entries(split)) and _is_test(found, split)
+        if is_test:
+            _warn_of_looks(run, split, where)
+        scores = scorer(model.network, split, on_event=tell)
+        if is_test:
+            # Before anyone sees the scores.
+            run.count_look(split, where)
     # The loss of the kept model on the same images was measured after training.
     loss = run.scores(split).get("loss") if data is None else None
     scores = replace(scores, data=str(spec), loss=loss)
     if data is None:
         write_scores(run, scores, str(spec))
+    if is_test and run.report_file.is_file():
+        page.write(run)
     return scores
+
+
+def _is_test(found: Index, split: str) -> bool:
+    if split == "all":
+        return not found.splits.keys() <= {"train", "val"}
+    return split not in {"train", "val"}
+
+
+def _warn_of_looks(run: Run, split: str, data: str) -> None:
+    before = [look for look in run.looks() if (look.split, look.data) == (split, data)]
+    if before:
+        warnings.warn(
+            f"This is look {len(before) + 1} at '{split}' by {run.path}; the first was on "
+            f"{before[0].date[:10]}. What was chosen in between may fit these images by chance: "
+            f"choose on 'val', and report the first look.",
+            PixelwrightWarning,
+            stacklevel=3,
+        )
 
 
 def _with_classes(found: Index, ours: Classes) -> Index:

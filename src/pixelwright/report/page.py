@@ -67,6 +67,8 @@ def _contents(run: Run) -> dict[str, Any]:
         "has_model": run.model_file.is_file(),
         "main": main,
         "splits": every,
+        "looks": run.looks(),
+        "looks_told": run.looks_told(),
         "broken": broken,
         "cards": _cards(main, info, rows),
         "classes": _class_rows(main, info) if main else [],
