@@ -13,7 +13,11 @@ from pixelwright.nn.upsample import PixelShuffle, Upsample
 from pixelwright.registry import Spec
 
 # Options that make a model small enough to test; its name alone where there are none.
-SMALL = {"unet": ["unet:width=4,depth=2"], "fcn": ["fcn:width=4,depth=2"]}
+SMALL = {
+    "light": ["light:width=4,depth=2"],
+    "unet": ["unet:width=4,depth=2"],
+    "fcn": ["fcn:width=4,depth=2"],
+}
 TEXTS = [
     *(text for name in models for text in SMALL.get(name, [name])),
     "fcnn:norm=true,dropout=0.2",
@@ -45,7 +49,7 @@ def text(request: pytest.FixtureRequest) -> str:
 
 
 def test_logits_keep_the_image_size(text: str) -> None:
-    assert build(text)(torch.randn(2, 3, 32, 24)).shape == (2, 3, 32, 24)
+    assert build(text)(torch.randn(2, 3, 32, 48)).shape == (2, 3, 32, 48)
 
 
 def test_every_parameter_learns(text: str) -> None:
