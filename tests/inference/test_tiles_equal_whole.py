@@ -22,6 +22,7 @@ TEXTS = [
     "fcn:depth=1,width=8,kernel=5,norm=none",
     "fcnn",
     "fcnn:norm=true",
+    "light:width=4,depth=2",
     "unet:width=4,depth=2",
     "unet:width=4,depth=2,block=residual,upsample=bilinear",
     "unet:width=2,depth=3,upsample=transposed",
