@@ -40,8 +40,8 @@ def light(
         classes: Number of output channels.
         channels: Number of input channels.
         width: Channels at half resolution; the stages have 2, 4 and 6 times as many.
-        depth: Residual blocks at 1/16, their dilation doubling from 1; there are three at 1/8 and two
-            at 1/4.
+        depth: Residual blocks at 1/16, their dilation doubling from 1; there are three at 1/8 and
+            two at 1/4.
         upsample: How the path up doubles the resolution.
         norm: What follows each 3x3 convolution: batch norm works on parts of an image as on the
             whole; group and instance norm see all of it, so that their networks cannot predict by
