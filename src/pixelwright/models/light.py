@@ -1,9 +1,9 @@
 """A light network for CPUs: residual stages at 1/4, 1/8 and 1/16, and a thin path back up.
 
-Source: ours. From ENet (Paszke et al., 2016, https://arxiv.org/abs/1606.02147) the early halving and
-the decoder that is thinner than the encoder; from ResNet (He et al., 2016,
-https://arxiv.org/abs/1512.03385) the blocks, with the pooled shortcut of ResNet-D (He et al., 2019,
-https://arxiv.org/abs/1812.01187); from DeepLab (Chen et al., 2017, https://arxiv.org/abs/1606.00915)
+Source: ours. From ENet (Paszke et al., 2016, https://arxiv.org/abs/1606.02147) the early halving
+and the decoder that is thinner than the encoder; from ResNet (He et al., 2016,
+https://arxiv.org/abs/1512.03385) the blocks, with the pooled shortcut of ResNet-D (He et al.,
+2019, https://arxiv.org/abs/1812.01187); from DeepLab (Chen et al., 2017, https://arxiv.org/abs/1606.00915)
 the growing dilation of the last stage; from FPN (Lin et al., 2017, https://arxiv.org/abs/1612.03144)
 the sums, instead of concatenations, on the way up.
 
