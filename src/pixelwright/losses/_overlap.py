@@ -32,9 +32,7 @@ def overlap(logits: Float[Tensor, "n k *hw"], target: Int[Tensor, "n *hw"]) -> O
         logits: Scores before softmax.
         target: Class indices.
     """
-    # apply() is not typed in torch.
-    hit, predicted, truth = _SoftmaxOverlap.apply(logits, target)  # type: ignore[no-untyped-call]
-    return Overlap(hit, predicted, truth)
+    return Overlap(*_SoftmaxOverlap.apply(logits, target))
 
 
 class _SoftmaxOverlap(torch.autograd.Function):
