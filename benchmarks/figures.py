@@ -145,6 +145,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "runs": runs_table,
     "camvid-classes": lambda: classes_table("camvid-unet"),
     "load": lambda: benchmark_table("load"),
+    "metrics": lambda: benchmark_table("metrics"),
     "train-step": lambda: benchmark_table("train_step"),
     "fcnn-pair-earth": lambda: fit_table("fcnn-pair-earth"),
 }
