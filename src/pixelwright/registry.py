@@ -209,7 +209,7 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _reason(error: ValidationError) -> str:
-    message = error.errors()[0]["msg"]
+    message = error.errors()[0]["msg"].removeprefix("Value error, ")
     return message[0].lower() + message[1:].rstrip(".") + "."
 
 

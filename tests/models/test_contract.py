@@ -17,6 +17,7 @@ SMALL = {
     "light": ["light:width=4,depth=2"],
     "unet": ["unet:width=4,depth=2"],
     "fcn": ["fcn:width=4,depth=2"],
+    "smp": ["smp:encoder=tu-repghostnet_050,depth=3,widths=16,8,8"],
 }
 TEXTS = [
     *(text for name in models for text in SMALL.get(name, [name])),
