@@ -14,16 +14,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixelwright.jobs import evaluate, predict, report, train
+    from pixelwright.jobs import evaluate, find_lr, predict, report, train
     from pixelwright.recipe import Recipe
     from pixelwright.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "evaluate", "predict", "report", "train"]
+__all__ = ["Recipe", "Run", "evaluate", "find_lr", "predict", "report", "train"]
 
 _HOMES = {
     "train": "pixelwright.jobs",
     "evaluate": "pixelwright.jobs",
+    "find_lr": "pixelwright.jobs",
     "predict": "pixelwright.jobs",
     "report": "pixelwright.jobs",
     "Recipe": "pixelwright.recipe",

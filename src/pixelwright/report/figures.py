@@ -48,7 +48,7 @@ def loss_vs_epochs(rows: Sequence[Row], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     draw_losses(left, epochs, Look())
     draw_score(right, epochs, Look())
-    _write_png(figure, path)
+    write_png(figure, path)
 
 
 def loss_svg(rows: Sequence[Row]) -> str:
@@ -79,7 +79,7 @@ def series(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
 
 
 def draw_losses(axes: Axes, rows: Sequence[Row], look: Look) -> None:
-    _plain(axes, look)
+    plain(axes, look)
     lines = (("training", "train_loss", look.train), ("validation", "val_loss", look.validation))
     every: list[float] = []
     for label, name, color in lines:
@@ -96,7 +96,7 @@ def draw_losses(axes: Axes, rows: Sequence[Row], look: Look) -> None:
 
 
 def draw_score(axes: Axes, rows: Sequence[Row], look: Look) -> None:
-    _plain(axes, look)
+    plain(axes, look)
     lines = (
         ("training", "train_mean_iou", look.train),
         ("validation", "val_mean_iou", look.validation),
@@ -121,7 +121,8 @@ def _line(
     axes.plot(epochs, values, color=color, linewidth=1.8, marker=marker, ms=4, label=label)
 
 
-def _plain(axes: Axes, look: Look) -> None:
+def plain(axes: Axes, look: Look) -> None:
+    """Give axes the look of all our figures."""
     axes.set_facecolor("none")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -144,7 +145,8 @@ def _finish(axes: Axes, look: Look, title: str) -> None:
         )
 
 
-def _write_png(figure: Figure, path: Path) -> None:
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # A name in a script that DejaVu lacks is drawn as boxes.

@@ -214,8 +214,7 @@ def step(sitting: Sitting, source: Iterator[Batch], skipped: int = 0) -> int:
     start = time.monotonic()
     batch = next(source)
     rate = trainee.lr * trainee.schedule(progress.step / plan.steps)
-    for group in trainee.optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(trainee, rate)
     loss = train_step(trainee, batch, accumulate=plan.accumulate, clip=plan.clip)
     progress.step += 1
     skipped = _count_loss(loss, progress, skipped, batch)
@@ -224,6 +223,12 @@ def step(sitting: Sitting, source: Iterator[Batch], skipped: int = 0) -> int:
     data = {"step": progress.step, "loss": loss, "lr": rate, "images": len(batch.keys)}
     sitting.on_event(Event("step", data | {"seconds": time.monotonic() - start}))
     return skipped
+
+
+def set_rate(trainee: Trainee, rate: float) -> None:
+    """Let the next step move the weights at this learning rate."""
+    for group in trainee.optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _keep(sitting: Sitting) -> None:
