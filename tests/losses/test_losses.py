@@ -22,7 +22,18 @@ TEXTS = [
     "cross-entropy:weights=0.5,2,1",
     "focal:gamma=0.5,weights=inverse-frequency",
     "cross-entropy + 0.5*dice:smooth=2",
+    "cross-entropy:hardest=0.3",
+    "cross-entropy:weights=0.5,2,1,smoothing=0.1,hardest=0.5",
+    "tversky:gamma=1.33",
+    "tversky:alpha=0,beta=1,gamma=0.75",
+    "generalised-dice:power=0",
+    "lovasz:per_image=true",
 ]
+OF_SHAPES = ["boundary"]
+"""Losses that look at where pixels lie, and so at images only."""
+each_loss_of_pixels = pytest.mark.parametrize(
+    "loss", [text for text in TEXTS if text not in OF_SHAPES], indirect=True
+)
 
 
 def scheme(name: str) -> np.ndarray:
@@ -50,6 +61,7 @@ def test_f29_a_batch_without_counted_pixels_gives_exactly_zero_and_no_gradient(l
     assert logits.grad.eq(0).all()
 
 
+@pytest.mark.parametrize("loss", [t for t in TEXTS if "hardest" not in t], indirect=True)
 def test_ignored_pixels_pass_no_gradient_and_all_others_do(loss: Loss) -> None:
     logits, _ = drawn(4, 5)
     target = torch.tensor([0, 1]).repeat(20).reshape(2, 4, 5)
@@ -75,12 +87,16 @@ def test_the_right_answer_costs_less_than_a_wrong_one(loss: Loss) -> None:
     assert loss(torch.zeros_like(right), target) < loss(right.roll(1, dims=1), target)
 
 
+@pytest.mark.parametrize(
+    "loss", [t for t in TEXTS if t not in OF_SHAPES and "per_image" not in t], indirect=True
+)
 def test_images_without_pixels_are_classification(loss: Loss) -> None:
     logits, target = drawn(n=12)
     one_image = loss(logits.T.reshape(1, 3, 3, 4), target.reshape(1, 3, 4))
     torch.testing.assert_close(loss(logits, target), one_image)
 
 
+@each_loss_of_pixels
 def test_the_order_of_pixels_does_not_matter(loss: Loss) -> None:
     logits, target = drawn(30)
     order = torch.randperm(30)
@@ -110,6 +126,43 @@ def test_memory_format_does_not_matter(loss: Loss) -> None:
     logits, target = drawn(16, 16)
     channels_last = logits.detach().contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(loss(channels_last, target), loss(logits, target))
+
+
+def test_the_order_of_images_does_not_matter(loss: Loss) -> None:
+    logits, target = drawn(6, 5, n=4)
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(loss(logits[order], target[order]), loss(logits, target))
+
+
+def test_the_numbering_of_classes_does_not_matter() -> None:
+    logits, target = drawn(6, 5, n=4)
+    order = torch.tensor([2, 0, 1])
+    renamed = target.where(target == IGNORE, order.argsort()[target.clamp(min=0)])
+    for text in [*losses, "lovasz:per_image=true", "cross-entropy:hardest=0.4"]:
+        loss = build_loss(text, 3, scheme)
+        torch.testing.assert_close(loss(logits[:, order], renamed), loss(logits, target))
+
+
+@each_loss_of_pixels
+def test_a_class_that_never_occurs_keeps_everything_finite(loss: Loss) -> None:
+    logits, target = drawn(4, 5)
+    value = loss(logits, torch.zeros_like(target))
+    value.backward()
+    assert logits.grad is not None
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+    assert logits.grad.any()
+
+
+def test_gradients_are_those_of_the_values(loss: Loss) -> None:
+    logits, target = drawn(4, 5)
+    logits = logits.detach().double().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(logits, target), logits)
+    direction = torch.randn_like(logits)
+    step = 1e-5 * direction / direction.norm()
+    slope = (loss(logits + step, target) - loss(logits - step, target)).item() / 2e-5
+    expected = ((gradient * direction).sum() / direction.norm()).item()
+    assert slope == pytest.approx(expected, rel=2e-2, abs=1e-6)
 
 
 def test_cross_entropy_of_a_hand_worked_case() -> None:
