@@ -3,11 +3,15 @@
     spec = draw_pair(tmp_path)                 # tmp_path/rgb.png, tmp_path/gt.png
     spec = draw_folders(tmp_path, count=8)     # tmp_path/images, tmp_path/masks
     spec = draw_camvid(tmp_path)               # tmp_path/{train,val,test}, {train,val,test}annot
+    spec = draw_cityscapes(tmp_path)           # tmp_path/{leftImg8bit,gtFine}/{train,val,test}/...
+    spec = draw_voc2012(tmp_path)              # tmp_path/VOCdevkit/VOC2012
 
 Each draws the true layout of its name and returns the `Spec` that loads it. `LAYOUTS` maps every
 layout to its drawing, for contract tests.
 """
 
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +22,12 @@ from PIL import Image
 from pixelwright.registry import Spec
 
 SIZE = (48, 64)
-"""Height and width of the pictures of `draw_folders` and `draw_camvid`."""
+"""Height and width of the pictures, but for those of `draw_pair`."""
+
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""`labelIds` of the 19 training classes, in the order of their training ids."""
+
+CITIES = (("train", "aachen"), ("train", "bochum"), ("val", "munster"), ("test", "berlin"))
 
 
 def scene(
@@ -74,8 +83,61 @@ def draw_camvid(folder: Path, count: int = 3, seed: int = 0) -> Spec:
     return Spec("camvid", {"root": folder})
 
 
+def draw_cityscapes(folder: Path, count: int = 2, seed: int = 0) -> Spec:
+    """The official folders: two cities to train on, one to validate on, one official test city."""
+    for part, (split, city) in enumerate(CITIES):
+        for i in range(count):
+            image, labels = scene(*SIZE, 19, seed + 100 * part + i)
+            ids = np.array(CITYSCAPES_IDS, np.uint8)[labels]
+            ids[:4] = 1  # the bonnet of the car that films
+            ids = np.zeros_like(ids) if split == "test" else ids
+            key = f"{city}_{i:06}_000019"
+            save(folder / "leftImg8bit" / split / city / f"{key}_leftImg8bit.png", image)
+            save(folder / "gtFine" / split / city / f"{key}_gtFine_labelIds.png", ids)
+    return Spec("cityscapes", {"root": folder})
+
+
+def draw_cityscapes_zips(folder: Path, count: int = 2, seed: int = 0) -> Spec:
+    """The two official archives, unextracted."""
+    draw_cityscapes(folder / "plain", count, seed)
+    for name in ("leftImg8bit", "gtFine"):
+        pack(folder / f"{name}_trainvaltest.zip", folder / "plain" / name, name)
+    shutil.rmtree(folder / "plain")
+    return Spec("cityscapes", {"root": folder})
+
+
+def pack(archive: Path, folder: Path, top: str = "") -> Path:
+    """A folder as a zip archive, its files below `top`."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, Path(top) / path.relative_to(folder))
+    return archive
+
+
+def draw_voc2012(folder: Path, count: int = 3, seed: int = 0) -> Spec:
+    """The archive extracted: palette masks of values 0 to 20, borders of 255."""
+    home = folder / "VOCdevkit" / "VOC2012"
+    for part, split in enumerate(("train", "val")):
+        names = [f"2007_{100 * part + i:06}" for i in range(count)]
+        for i, name in enumerate(names):
+            image, labels = scene(*SIZE, 21, seed + 100 * part + i)
+            labels[:2] = 255
+            save(home / "JPEGImages" / f"{name}.jpg", image, quality=95)
+            mask = Image.fromarray(labels).convert("P")
+            mask.putpalette([sample for i in range(256) for sample in (i, 255 - i, i // 2)])
+            path = home / "SegmentationClass" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mask.save(path)
+        lists = home / "ImageSets" / "Segmentation"
+        lists.mkdir(parents=True, exist_ok=True)
+        (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
+    return Spec("voc2012", {"root": folder})
+
+
 LAYOUTS: dict[str, Callable[[Path], Spec]] = {
     "pair": draw_pair,
     "folders": draw_folders,
     "camvid": draw_camvid,
+    "cityscapes": draw_cityscapes_zips,
+    "voc2012": draw_voc2012,
 }

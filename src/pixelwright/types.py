@@ -35,6 +35,7 @@ class Classes:
             error. Empty for colour masks and for classification.
         by_color: Masks are pictures whose pixels have the `colors`.
         threshold: Grey masks with values in between (anti-aliased) are cut at half, with a warning.
+        ignored_colors: In masks by colour, what becomes `IGNORE`.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Classes:
     values: Mapping[int, int] = field(default_factory=dict)
     by_color: bool = False
     threshold: bool = False
+    ignored_colors: tuple[Color, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,6 +60,7 @@ class Entry:
         window: The part of image and mask that is this entry; None is all of it.
         source: What the entry was cut from; entries of one source belong in one split unless the
             layout keeps a guard between them. Empty means the image itself.
+        group: What it was taken in, larger than its source: a city, a patient. Empty if unknown.
     """
 
     key: str
@@ -65,6 +68,7 @@ class Entry:
     target: Path | int | None
     window: Window | None = None
     source: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,13 @@ class Index:
         splits: Entries by split name, "train" and "val" at least.
         guard: Pixels kept between splits that are cut from one picture; None where no picture
             is shared.
+        absent: By split that one may look for and that is not there, why: one sentence or two.
     """
 
     classes: Classes
     splits: Mapping[str, tuple[Entry, ...]]
     guard: int | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ import pytest
 
 import tiny
 from pixelwright import images
-from pixelwright.data.classes import classes_from_masks, parse_color, read_class_file
+from pixelwright.data import class_file
+from pixelwright.data.class_file import parse_color
+from pixelwright.data.classes import classes_from_masks
 from pixelwright.data.index import load
 from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
 from pixelwright.types import IGNORE
@@ -136,9 +138,9 @@ def test_what_is_no_colour_is_refused(text: str) -> None:
 )
 def test_class_files_of_the_usual_shapes_are_read(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    names, colors = read_class_file(tmp_path)
-    assert names == ("sky", "tall building")
-    assert [parse_color(color) for color in colors] == [(128, 128, 128), (0, 0, 255)]
+    declared = class_file.read(class_file.find(tmp_path) or tmp_path)
+    assert declared.names == ("sky", "tall building")
+    assert [parse_color(color) for color in declared.colors] == [(128, 128, 128), (0, 0, 255)]
 
 
 def test_a_class_file_may_hold_names_alone_and_options_go_before_it(tmp_path: Path) -> None:
@@ -151,4 +153,4 @@ def test_a_class_file_may_hold_names_alone_and_options_go_before_it(tmp_path: Pa
 def test_a_class_file_that_is_not_one_class_a_line_is_told(tmp_path: Path) -> None:
     (tmp_path / "classes.csv").write_text("sky,128,128,128\nid;what;else\n")
     with pytest.raises(DataError, match=r"classes\.csv, line 2"):
-        read_class_file(tmp_path)
+        class_file.read(tmp_path / "classes.csv")

@@ -53,6 +53,7 @@ def header(recipe: Recipe, classes: Classes) -> dict[str, Any]:
             "values": [[raw, index] for raw, index in classes.values.items()],
             "by_color": classes.by_color,
             "threshold": classes.threshold,
+            "ignored_colors": [list(color) for color in classes.ignored_colors],
         },
     }
 
@@ -119,6 +120,7 @@ def load_model_file(path: Path, device: str = "auto") -> Model:
         values=dict(named["values"]),
         by_color=named["by_color"],
         threshold=named["threshold"],
+        ignored_colors=tuple((r, g, b) for r, g, b in named.get("ignored_colors", ())),
     )
     engine = Engine.of(device, "float32")
     built = network(spec, len(classes), header["channels"], header["mean"], header["std"])

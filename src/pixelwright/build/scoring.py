@@ -112,6 +112,8 @@ class Scorer:
         splits = self.index.splits
         if split in splits:
             return splits[split]
+        if split in self.index.absent:
+            raise DataError(f"There is no split '{split}'. {self.index.absent[split]}")
         if split != "all":
             raise DataError(
                 f"There is no split '{split}'. There are {', '.join(splits)}; 'all' takes every "

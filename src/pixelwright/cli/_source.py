@@ -13,6 +13,7 @@ from pixelwright.data.check import Findings, check
 from pixelwright.data.index import layouts, load, load_for_training
 from pixelwright.errors import DataError, RecipeError, first_few, unknown
 from pixelwright.files import write_text
+from pixelwright.images import exists, is_folder
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
 from pixelwright.run import Run
@@ -82,11 +83,11 @@ def data_spec(source: str, masks: str | None) -> Spec:
     if masks is not None:
         return _images_and_masks(Path(source), Path(masks))
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         return Spec("folders", {"root": path.absolute()})
     if path.suffix == ".toml":
         return Recipe.read(path).data
-    if path.exists():
+    if exists(path):
         raise DataError(
             f"{source} is one file. Give its mask as the second argument, or a folder, "
             f"a recipe (.toml) or a layout such as camvid:root=FOLDER."
@@ -156,18 +157,19 @@ def as_json(console: Console, table: Mapping[str, Any], file: str) -> None:
 
 def _images_and_masks(images: Path, masks: Path) -> Spec:
     given = {"images": images, "masks": masks}
-    missing = [f"{path} (given as the {what})" for what, path in given.items() if not path.exists()]
+    missing = [f"{path} (given as the {what})" for what, path in given.items() if not exists(path)]
     if missing:
         raise DataError(f"There is nothing at {' nor at '.join(missing)}.")
-    if images.is_dir() != masks.is_dir():
+    if is_folder(images) != is_folder(masks):
         kinds = {True: "a folder", False: "a file"}
         raise DataError(
-            f"{images} is {kinds[images.is_dir()]} and {masks} is {kinds[masks.is_dir()]}. "
+            f"{images} is {kinds[is_folder(images)]} and {masks} is {kinds[is_folder(masks)]}. "
             f"Give two folders, or one image and its mask."
         )
-    if images.samefile(masks):
+    on_disk = images.exists() and masks.exists()
+    if images.resolve() == masks.resolve() or (on_disk and images.samefile(masks)):
         raise DataError(f"{images} is given both as the images and as the masks.")
-    if images.is_dir():
+    if is_folder(images):
         return Spec("folders", {"images": images.absolute(), "masks": masks.absolute()})
     return Spec("pair", {"image": images.absolute(), "mask": masks.absolute()})
 

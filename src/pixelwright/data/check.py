@@ -161,12 +161,13 @@ def check(index: Index, on_event: OnEvent = silent) -> Findings:
         for look in pool.map(lambda group: _look(group, index.classes), uses.values()):
             looks.append(look)
             on_event(Event("progress", {"what": "check", "done": len(looks), "total": len(uses)}))
+    left_out = [f"There is no split '{split}'. {why}" for split, why in index.absent.items()]
     told = [str(w.message) for w in caught if issubclass(w.category, PixelwrightWarning)]
     found = _gather(looks, index)
     return replace(
         found,
         problems=(*_broken(found.broken), *_shared(index)),
-        warnings=(*_absent(found), *_all_ignored(looks), *dict.fromkeys(told)),
+        warnings=(*left_out, *_absent(found), *_all_ignored(looks), *dict.fromkeys(told)),
     )
 
 
@@ -215,7 +216,7 @@ def _look_at_mask(look: _Look, path: Path, uses: Sequence[_Use], classes: Classe
 
 
 def _header(path: Path) -> images.Header:
-    with path.open("rb") as file:
+    with images.opened(path) as file:
         return images.read_header(file, path)
 
 

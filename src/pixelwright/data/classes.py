@@ -1,21 +1,17 @@
 """The classes of a data set, as its user declares them or as its masks show them."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageColor
 
 from pixelwright import images
+from pixelwright.data.class_file import parse_color
 from pixelwright.data.counts import THREADS, value_counts
 from pixelwright.errors import DataError, RecipeError, first_few
 from pixelwright.types import IGNORE, Classes, Color
-
-FILES = ("classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt")
-"""Files that declare classes, one a line: `name`, `red green blue name` or `name,r,g,b`."""
 
 
 def classes_from_masks(
@@ -24,6 +20,9 @@ def classes_from_masks(
     colors: Sequence[str] = (),
     values: Sequence[int] = (),
     ignore: Sequence[int] = (),
+    ignore_colors: Sequence[str] = (),
+    *,
+    either: bool = False,
 ) -> Classes:
     """The declared classes; where none are declared, those that all the masks together show.
 
@@ -34,6 +33,8 @@ def classes_from_masks(
             these are the colours in them.
         values: Raw value of each class in the masks; 0, 1, 2 and on unless given.
         ignore: Raw values that count nowhere.
+        ignore_colors: Colours that count nowhere, where masks are colour pictures.
+        either: Values and colours are both declared for whichever the masks hold, as files do.
 
     Raises:
         RecipeError: Declarations that contradict each other.
@@ -41,17 +42,31 @@ def classes_from_masks(
     """
     count = _declared(names, colors, values, ignore)
     shown = tuple(parse_color(color) for color in colors)
+    void = tuple(parse_color(color) for color in ignore_colors)
     if count is None:
+        if void:
+            raise RecipeError("ignore_colors has no meaning without names=... and colors=...")
         return _shown_classes(paths, ignore)
-    if images.raw_mask(paths[0]).ndim == 3:
+    colored = _first_in_color(paths if colors else paths[:1])
+    if colored:
         if not colors:
-            raise DataError(_needs_colors(paths[0]))
-        if values or ignore:
+            raise DataError(_needs_colors(colored))
+        if (values or ignore) and not either:
             raise RecipeError(
-                f"{paths[0]} is a colour picture, so values and ignore have no meaning. Leave them "
-                "out; pixels of a colour that is not declared are an error."
+                f"{colored} is a colour picture, so values and ignore have no meaning. Leave them "
+                "out; colours that count nowhere are ignore_colors=..."
             )
-        return Classes(tuple(names) or _numbered(count), shown, by_color=True)
+        twice = [color for color, times in Counter((*shown, *void)).items() if times > 1]
+        if twice:
+            raise RecipeError(
+                f"Colour {twice[0]} is declared twice. Give it one class, or ignore it."
+            )
+        return Classes(tuple(names) or _numbered(count), shown, by_color=True, ignored_colors=void)
+    if void and not either:
+        raise RecipeError(
+            "ignore_colors has no meaning here, since the masks hold indices. Give their values: "
+            "ignore=..."
+        )
     table = {value: i for i, value in enumerate(values or range(count))}
     table.update(dict.fromkeys(ignore, IGNORE))
     # Black and white masks often have smooth edges; a picture of two classes says the same.
@@ -59,6 +74,26 @@ def classes_from_masks(
     return Classes(
         tuple(names) or _numbered(count), shown or _palette(count), table, threshold=smooth
     )
+
+
+def _first_in_color(paths: Sequence[Path]) -> Path | None:
+    """The first mask that is a colour picture; those stored as one may be grey nevertheless.
+
+    Raises:
+        DataError: The only mask cannot be read.
+    """
+    for path in paths:
+        try:
+            with images.opened(path) as file:
+                header = images.read_header(file, path)
+            if header.channels >= 3 and not header.palette and images.raw_mask(path).ndim == 3:
+                return path
+            if header.channels < 3 or header.palette:
+                return None  # a data set's masks are stored alike
+        except DataError:
+            if len(paths) == 1:
+                raise
+    return None
 
 
 def _declared(
@@ -142,62 +177,3 @@ def _needs_colors(path: Path) -> str:
         f"{path} is a colour picture with the colours {first_few(listed, 8)}. Declare which class "
         "has which colour: names=...,colors=... (such as #ff0000), one of each per class."
     )
-
-
-def parse_color(text: str) -> Color:
-    """Red, green and blue of `#ff8000`, `orange` or `255 128 0`.
-
-    Raises:
-        RecipeError: It is no colour.
-    """
-    parts = re.split(r"[\s/;]+", text.strip())
-    try:
-        if len(parts) == 3:
-            red, green, blue = (int(part) for part in parts)
-            if all(0 <= part <= 255 for part in (red, green, blue)):
-                return red, green, blue
-        else:
-            red, green, blue = ImageColor.getrgb(text.strip())[:3]
-            return red, green, blue
-    except ValueError:
-        pass
-    raise RecipeError(f"'{text}' is no colour. Write #ff8000, orange or 255 128 0.")
-
-
-def read_class_file(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and colours that a file of the folder declares; both empty where there is none.
-
-    Raises:
-        DataError: There is such a file, but it is not one class a line.
-    """
-    path = next((root / name for name in FILES if (root / name).is_file()), None)
-    if path is None:
-        return (), ()
-    names: list[str] = []
-    colors: list[str] = []
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
-        if not text or re.fullmatch(r"name[,;\s]+r[,;\s]+g[,;\s]+b", text, re.IGNORECASE):
-            continue
-        name, color = _read_class(text)
-        if not name or (bool(color) != bool(colors) and names):
-            raise DataError(
-                f"{path}, line {number}: '{text}' does not name a class as the lines before it do. "
-                "Write one class a line, `name` or `red green blue name`, or give names=..."
-            )
-        names.append(name)
-        colors.extend(color)
-    return tuple(names), tuple(colors)
-
-
-def _read_class(line: str) -> tuple[str, tuple[str, ...]]:
-    """Name and colour, if any, of `sky`, `128 128 128 sky` or `sky,128,128,128`."""
-    number = r"\d{1,3}"
-    gap = r"[,;\s]+"
-    rgb = rf"(?P<rgb>{number}{gap}{number}{gap}{number})"
-    for shape in (rf"{rgb}{gap}(?P<name>\D.*)", rf"(?P<name>\D.*?){gap}{rgb}"):
-        match = re.fullmatch(shape, line)
-        if match:
-            return match["name"].strip(), (re.sub(gap, " ", match["rgb"]),)
-    return ("", ()) if re.search(r"[,;]", line) else (line, ())

@@ -15,7 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwright.errors import DataError, RecipeError, first_few
-from pixelwright.images import IMAGE_SUFFIXES, fingerprint
+from pixelwright.images import (
+    IMAGE_SUFFIXES,
+    children,
+    exists,
+    fingerprint,
+    is_folder,
+    stored_bytes,
+)
 from pixelwright.registry import Registry, Spec
 from pixelwright.types import Entry, Index
 
@@ -38,7 +45,7 @@ def load(spec: Spec) -> Index:
     """
     spec = layouts.resolve(spec)
     for name, value in spec.options.items():
-        if isinstance(value, Path) and not value.exists():
+        if isinstance(value, Path) and not exists(value):
             raise DataError(f"{name}={value} of layout {spec.name} does not exist. {_near(value)}")
     index: Index = layouts.build(spec)
     if not any(index.splits.values()):
@@ -72,10 +79,10 @@ def load_for_training(spec: Spec) -> Index:
 
 def _near(path: Path) -> str:
     """What exists nearest to a missing path, as a sentence."""
-    parent = next(above for above in path.parents if above.exists())
-    if not parent.is_dir() or not os.access(parent, os.R_OK):
+    parent = next(above for above in path.parents if exists(above))
+    if not is_folder(parent) or (parent.is_dir() and not os.access(parent, os.R_OK)):
         return f"{parent} exists, but is no readable folder."
-    held = sorted(child.name for child in parent.iterdir() if not child.name.startswith("."))
+    held = [child.name for child in children(parent) if not child.name.startswith(".")]
     return f"{parent} exists and holds {first_few(held, 5) or 'nothing'}."
 
 
@@ -86,9 +93,9 @@ def image_files(folder: Path) -> list[Path]:
         DataError: The folder is missing or holds no image, or two of them differ only in suffix or
             in case.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"{folder} is no folder. {_near(folder / '_')}")
-    held = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    held = [path for path in children(folder) if not path.name.startswith(".")]
     found = [path for path in held if path.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         names = first_few(path.name for path in held) or "nothing"
@@ -255,7 +262,7 @@ def contents(paths: Iterable[Path]) -> dict[Path, str]:
     """
     by_bytes: dict[int, list[Path]] = {}
     for path in dict.fromkeys(paths):
-        by_bytes.setdefault(_bytes(path), []).append(path)
+        by_bytes.setdefault(stored_bytes(path), []).append(path)
     found = {}
     for group in by_bytes.values():
         for path in group:
@@ -264,10 +271,3 @@ def contents(paths: Iterable[Path]) -> dict[Path, str]:
             except DataError:
                 found[path] = str(path)
     return found
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

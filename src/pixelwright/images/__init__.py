@@ -7,10 +7,20 @@
     images.write_mask("out.png", labels, classes.colors)
 
 Photos are read by OpenCV and masks by Pillow: OpenCV turns palettes into colours, and Pillow cuts
-16-bit colour to 8 bits. Every file is opened by us and decoded from memory, so any name works.
+16-bit colour to 8 bits. Every file is opened by us and decoded from memory, so any name works, and
+so does a path that leads into a zip archive: `photos.zip/train/a.png`.
 """
 
-from pixelwright.images.files import MAX_PIXELS, fingerprint
+from pixelwright.images.files import (
+    MAX_PIXELS,
+    children,
+    exists,
+    fingerprint,
+    is_folder,
+    opened,
+    read_bytes,
+    stored_bytes,
+)
 from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header, size
 from pixelwright.images.masks import check_sizes, raw_mask, read_mask
 from pixelwright.images.photos import read_image
@@ -23,14 +33,20 @@ __all__ = [
     "Header",
     "Values",
     "check_sizes",
+    "children",
     "encode_png",
+    "exists",
     "fingerprint",
     "infer_values",
+    "is_folder",
+    "opened",
     "raw_mask",
+    "read_bytes",
     "read_header",
     "read_image",
     "read_mask",
     "size",
+    "stored_bytes",
     "write_jpeg",
     "write_mask",
     "write_png",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwright.errors import DataError, MachineError, shown
+from pixelwright.images import archives
 
 Source = io.BufferedReader | io.BytesIO
 """An open file, or its bytes in memory."""
@@ -36,10 +37,73 @@ def read_bytes(path: Path | str) -> bytes:
 def opened(path: Path | str) -> Iterator[Source]:
     """The file, open for reading; an operating system's refusal becomes one of our errors."""
     try:
-        with Path(path).open("rb") as file:
+        with _source(path) as file:
             yield file
     except OSError as error:
         raise refusal(path, error) from error
+
+
+def _source(path: Path | str) -> Source:
+    try:
+        return Path(path).open("rb")
+    except (NotADirectoryError, FileNotFoundError):  # the latter on Windows
+        place = archives.inside(path)
+        if place is None:
+            raise
+    return io.BytesIO(archives.read(*place))
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether a path is a folder, on disk or in a zip archive; the archive itself is one.
+
+    Raises:
+        DataError: The path leads into a zip archive that is damaged.
+    """
+    place = None if Path(path).is_dir() else archives.inside(path)
+    return Path(path).is_dir() if place is None else place[1] in _held(place[0]).folders
+
+
+def exists(path: Path | str) -> bool:
+    """Whether there is a file or a folder, on disk or in a zip archive."""
+    place = None if Path(path).exists() else archives.inside(path)
+    if place is None:
+        return Path(path).exists()
+    held = _held(place[0])
+    return place[1] in held.files or place[1] in held.folders
+
+
+def children(folder: Path | str) -> list[Path]:
+    """What a folder holds, on disk or in a zip archive, in the order of names.
+
+    Raises:
+        DataError: It is no folder, or may not be read.
+    """
+    folder = Path(folder)
+    place = None if folder.is_dir() else archives.inside(folder)
+    if place is not None and place[1] in (folders := _held(place[0]).folders):
+        return [folder / name for name in folders[place[1]]]
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{shown(folder)} cannot be listed: {error.strerror or error}.") from error
+
+
+def stored_bytes(path: Path | str) -> int:
+    """How many bytes a file has, on disk or unpacked from its zip archive; -1 if there is none."""
+    place = None if Path(path).exists() else archives.inside(path)
+    try:
+        if place is None:
+            return Path(path).stat().st_size
+        return _held(place[0]).files[place[1]].size
+    except (OSError, KeyError):
+        return -1
+
+
+def _held(archive: Path) -> archives.Contents:
+    try:
+        return archives.contents(archive)
+    except OSError as error:
+        raise refusal(archive, error) from error
 
 
 def refusal(path: Path | str, error: OSError) -> DataError | MachineError:

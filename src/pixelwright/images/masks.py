@@ -15,7 +15,7 @@ from pixelwright.images.files import opened, read_bytes
 from pixelwright.images.headers import Header, read_header, verify
 from pixelwright.images.photos import decoding, is_grey, open_by_pillow, tell, upright
 from pixelwright.images.values import negative
-from pixelwright.types import Classes, Color
+from pixelwright.types import IGNORE, Classes, Color
 
 UNDECLARED = -(2**15)
 """Stands in a lookup table for raw values without a class."""
@@ -235,12 +235,15 @@ def _packed(colors: Integer[np.ndarray, "*n 3"]) -> Integer[np.ndarray, "*n"]:
 def _classes_of_colors(
     colors: Integer[np.ndarray, "h w 3"], classes: Classes
 ) -> Int16[np.ndarray, "h w"]:
-    known = _packed(np.array(classes.colors, np.int32).reshape(-1, 3))
+    declared = (*classes.colors, *classes.ignored_colors)
+    known = _packed(np.array(declared, np.int32).reshape(-1, 3))
     order = np.argsort(known, kind="stable").astype(np.int16)
     pixels = _packed(colors)
     at = np.searchsorted(known[order], pixels)
     nearest = order[np.minimum(at, len(order) - 1)]
-    return np.where(known[nearest] == pixels, nearest, np.int16(UNDECLARED))
+    target = np.where(known[nearest] == pixels, nearest, np.int16(UNDECLARED))
+    target[target >= len(classes)] = IGNORE
+    return target
 
 
 def _refuse_colors(

@@ -79,7 +79,7 @@ def predict(
     folder = Path(out) if out is not None else None
     if isinstance(image, np.ndarray):
         return _predict_one(model, image, None, folder, tile, probabilities)
-    single = isinstance(image, (str, Path)) and not Path(image).is_dir()
+    single = isinstance(image, (str, Path)) and not images.is_folder(image)
     given = [image] if isinstance(image, (str, Path)) else list(image)
     files = _image_files([Path(item) for item in given])
     if folder:
@@ -152,12 +152,13 @@ def _image_files(given: list[Path]) -> list[Path]:
     """The files named, and those in the folders named."""
     files: list[Path] = []
     for path in given:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in images.IMAGE_SUFFIXES)
+        if images.is_folder(path):
+            held = images.children(path)
+            inside = [p for p in held if p.suffix.lower() in images.IMAGE_SUFFIXES]
             if not inside:
                 raise DataError(f"{path} holds no image.")
             files += inside
-        elif not path.exists():
+        elif not images.exists(path):
             raise DataError(f"There is no image at {path}.")
         else:
             files.append(path)

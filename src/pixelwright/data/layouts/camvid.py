@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pixelwright.data.index import pair_by_name
 from pixelwright.errors import DataError
+from pixelwright.images import is_folder
 from pixelwright.types import IGNORE, Classes, Color, Entry, Index
 
 _COLORS: dict[str, Color] = {
@@ -42,8 +43,8 @@ def camvid(*, root: Path) -> Index:
         root: The folder that holds `train` and `trainannot`, `val` and `valannot`, `test` and
             `testannot`, or some of these pairs.
     """
-    splits = [split for split in ("train", "val", "test") if (root / split).is_dir()]
-    absent = [f"{split}annot" for split in splits if not (root / f"{split}annot").is_dir()]
+    splits = [split for split in ("train", "val", "test") if is_folder(root / split)]
+    absent = [f"{split}annot" for split in splits if not is_folder(root / f"{split}annot")]
     if absent or not splits:
         raise DataError(
             f"{root} has no folder {', '.join(absent or ('train', 'val', 'test'))}. The layout "

@@ -1,6 +1,7 @@
 """Images in folders, their masks of the same names in others, split by folder or by lot.
 
-Files, in any of these arrangements (other usual names are known too, such as `labels`, `valid`):
+Files, on disk or in a zip archive, in any of these arrangements (other usual names are known too,
+such as `labels`, `valid`):
     <root>/images, <root>/masks                             a part is held out for validation
     <root>/train/images, <root>/train/masks, <root>/val/...
     <root>/images/train, <root>/masks/train, <root>/images/val, ...
@@ -13,9 +14,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pixelwright.data.classes import classes_from_masks, read_class_file
+from pixelwright.data import class_file, manifest
+from pixelwright.data.classes import classes_from_masks
 from pixelwright.data.index import hold_out, pair_by_name, with_sources
 from pixelwright.errors import DataError, RecipeError
+from pixelwright.images import children, is_folder
 from pixelwright.types import Entry, Index
 
 _SPLITS = {
@@ -42,38 +45,81 @@ def folders(
     colors: tuple[str, ...] = (),
     values: tuple[int, ...] = (),
     ignore: tuple[int, ...] = (),
+    ignore_colors: tuple[str, ...] = (),
+    classes: Path | None = None,
+    train_split: str = "train",
     val: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     seed: int = 0,
 ) -> Index:
     """Point at folders of images and masks.
 
     Args:
-        root: Holds images and masks in one of the usual arrangements, and maybe a `classes.txt`.
+        root: Holds images and masks in one of the usual arrangements, and maybe a file that
+            declares the classes, and a `manifest.csv` that says which images share a source.
         images: Folder of images, or of a folder for each split; instead of `root`.
         masks: Folder of their masks, arranged alike.
-        names: Of the classes; by default the file `classes.txt` in `root`, or what masks show.
+        names: Of the classes; by default the class file in `root`, or what masks show.
         colors: Of the classes, such as #ff8000; those in the masks where masks are colour pictures.
         values: Raw value of each class in the masks; 0, 1, 2 and on unless given.
         ignore: Raw values that count nowhere.
+        ignore_colors: Colours that count nowhere, where masks are colour pictures.
+        classes: File that declares the classes, a line of `name,r,g,b` or `r g b name` for each,
+            or a `classes.toml`; by default the one in `root`.
+        train_split: Folder to train on where there are several, such as train_small.
         val: Part to hold out for validation where no folder says it, in (0, 1).
         seed: Another seed holds out other images.
     """
-    found = _splits(root, images, masks)
+    if classes and (names or colors or values):
+        raise RecipeError(
+            "Layout folders takes classes=FILE, or names, colors and values; not both."
+        )
+    file = classes or (class_file.find(root) if root and not (names or colors or values) else None)
+    declared = class_file.Declared(names, colors, values, ignore, ignore_colors)
+    if file:
+        declared = class_file.read(file).ignoring(ignore, ignore_colors)
+    found = _splits(root, images, masks, _spelled(train_split))
+    if train_split != "train" and not _lies_in(train_split, found.get("train")):
+        raise DataError(f"train_split={train_split}: {root or images} has no such folder.")
     splits = {
         split: tuple(Entry(key, image, mask) for key, image, mask in pair_by_name(*where))
         for split, where in found.items()
     }
+    if root:
+        splits = manifest.with_sources(splits, root)
     if "train" in splits and "val" not in splits:
         splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
-    if root and not (names or colors or values):
-        names, colors = read_class_file(root)
     paths = [Path(str(entry.target)) for entries in splits.values() for entry in entries]
-    classes = classes_from_masks(paths, names, colors, values, ignore)
+    shown = classes_from_masks(
+        paths,
+        declared.names,
+        declared.colors,
+        declared.values,
+        declared.ignore,
+        declared.ignore_colors,
+        either=file is not None,
+    )
     order = [split for split in _SPLITS if split in splits]
-    return Index(classes, {split: splits[split] for split in order})
+    return Index(shown, {split: splits[split] for split in order})
 
 
-def _splits(root: Path | None, images: Path | None, masks: Path | None) -> dict[str, Folders]:
+def _lies_in(name: str, where: Folders | None) -> bool:
+    """Whether images lie in a folder of this name, or in `images` within it."""
+    if where is None:
+        return False
+    return name.lower() in (where[0].name.lower(), where[0].parent.name.lower())
+
+
+def _spelled(train_split: str) -> "Spellings":
+    return _SPLITS if train_split == "train" else {**_SPLITS, "train": (train_split.lower(),)}
+
+
+Spellings = Mapping[str, tuple[str, ...]]
+"""How the folder of each split may be called, in lower case."""
+
+
+def _splits(
+    root: Path | None, images: Path | None, masks: Path | None, spelled: Spellings
+) -> dict[str, Folders]:
     """Images and masks of each split; "train" alone where no folder says which are validation.
 
     Raises:
@@ -83,7 +129,7 @@ def _splits(root: Path | None, images: Path | None, masks: Path | None) -> dict[
     if root and (images or masks):
         raise RecipeError("Layout folders takes root=..., or images=... and masks=..., not both.")
     if root:
-        found = dict(_in_root(root))
+        found = dict(_in_root(root, spelled))
         if not found:
             raise DataError(
                 f"{root} is in no arrangement that is known: it has no folders images and masks, "
@@ -97,19 +143,19 @@ def _splits(root: Path | None, images: Path | None, masks: Path | None) -> dict[
                     f"{name}={path} is one file. For one picture and its mask use the layout pair: "
                     f"pair:image={images},mask={masks}."
                 )
-        found = dict(_in_two(images, masks)) or {"train": (images, masks)}
+        found = dict(_in_two(images, masks, spelled)) or {"train": (images, masks)}
     else:
         raise RecipeError("Layout folders needs root=..., or both images=... and masks=....")
     return found
 
 
-def _in_root(root: Path) -> Iterator[tuple[str, Folders]]:
+def _in_root(root: Path, spelled: Spellings) -> Iterator[tuple[str, Folders]]:
     held = _folders_in(root)
     images, masks = _first(held, _IMAGES), _first(held, _MASKS)
     if images and masks:
-        yield from dict(_in_two(images, masks)).items() or [("train", (images, masks))]
+        yield from dict(_in_two(images, masks, spelled)).items() or [("train", (images, masks))]
         return
-    for split, spellings in _SPLITS.items():
+    for split, spellings in spelled.items():
         folder = _first(held, spellings)
         if folder is None:
             continue
@@ -128,9 +174,9 @@ def _in_root(root: Path) -> Iterator[tuple[str, Folders]]:
             )
 
 
-def _in_two(images: Path, masks: Path) -> Iterator[tuple[str, Folders]]:
+def _in_two(images: Path, masks: Path, spelled: Spellings) -> Iterator[tuple[str, Folders]]:
     image_folders, mask_folders = _folders_in(images), _folders_in(masks)
-    for split, spellings in _SPLITS.items():
+    for split, spellings in spelled.items():
         pair = _first(image_folders, spellings), _first(mask_folders, spellings)
         if pair[0] and pair[1]:
             yield split, (pair[0], pair[1])
@@ -141,9 +187,9 @@ def _in_two(images: Path, masks: Path) -> Iterator[tuple[str, Folders]]:
 
 def _folders_in(folder: Path) -> dict[str, Path]:
     """The folders of a folder by their name in lower case."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return {}
-    return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {path.name.lower(): path for path in children(folder) if is_folder(path)}
 
 
 def _first(held: Mapping[str, Path], names: tuple[str, ...] | list[str]) -> Path | None:

@@ -51,7 +51,7 @@ def pair(
             are nearest to the whole picture's.
     """
     for name, path in (("image", image), ("mask", mask)):
-        if path.is_dir():
+        if images.is_folder(path):
             raise RecipeError(
                 f"{name}={path} is a folder. For folders of pictures use the layout folders: "
                 f"folders:images={image},masks={mask}."
