@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "build": BUILT_FROM,
     "propose": BUILT_FROM | {"build"},
     "jobs": BUILT_FROM | {"build", "propose", "report", "console"},
-    "cli": BUILT_FROM | {"build", "propose", "report", "console", "jobs"},
+    "study": BUILT_FROM | {"build", "report", "console", "jobs"},
+    "cli": BUILT_FROM | {"build", "propose", "report", "console", "jobs", "study"},
     "__main__": {"cli"},
     "__init__": set(),  # finds everything on first use
 }

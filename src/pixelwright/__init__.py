@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from pixelwright.jobs import evaluate, find_lr, predict, report, train
     from pixelwright.recipe import Recipe
     from pixelwright.run import Run
+    from pixelwright.study import compare
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "evaluate", "find_lr", "predict", "report", "train"]
+__all__ = ["Recipe", "Run", "compare", "evaluate", "find_lr", "predict", "report", "train"]
 
 _HOMES = {
     "train": "pixelwright.jobs",
@@ -27,6 +28,7 @@ _HOMES = {
     "find_lr": "pixelwright.jobs",
     "predict": "pixelwright.jobs",
     "report": "pixelwright.jobs",
+    "compare": "pixelwright.study",
     "Recipe": "pixelwright.recipe",
     "Run": "pixelwright.run",
 }

@@ -339,7 +339,9 @@ class _View:
     def _on_progress(self, data: Mapping[str, Any]) -> None:
         what, done, total = data["what"], data["done"], data.get("total")
         of = f"{done:,}/{total:,}" if total is not None else f"{done:,}"
-        self._row(what, done, total, f"{what} {of}")
+        left = data.get("left")
+        soon = "" if left is None else f" · {duration(left)} left"
+        self._row(what, done, total, f"{what} {of}{soon}")
         if self._bars and total is not None and done >= total:
             self._bars.remove(what)
 

@@ -36,6 +36,9 @@ _REGISTRIES = {
     "schedule": "pixelwright.training.schedule:schedules",
 }
 
+# Tables that make a file more than a recipe, and the command that reads it.
+_COMMANDS = {"study": "compare", "grid": "compare", "case": "compare", "ranges": "tune"}
+
 
 def _registry(kind: str) -> Registry:
     module, _, name = _REGISTRIES[kind].partition(":")
@@ -186,15 +189,13 @@ class Recipe(_Section):
         Raises:
             RecipeError: Everything that is wrong with it, at once.
         """
-        path = Path(path)
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-        except FileNotFoundError:
-            raise RecipeError(f"There is no recipe at {path}.") from None
-        except OSError as error:
-            raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None
+        table = read_table(path)
+        for key, command in _COMMANDS.items():
+            if key in table:
+                raise RecipeError(
+                    f"{path} holds [{key}], so it is more than one training: "
+                    f"'pixelwright {command} {path}' runs it."
+                )
         return cls.from_dict(table, where=str(path))
 
     @classmethod
@@ -237,6 +238,42 @@ class Recipe(_Section):
                 lines += ["", f"[{section}]"]
                 lines += [f"{k} = {_toml(v)}" for k, v in table[section].items()]
         return "\n".join(lines) + "\n"
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a table.
+
+    Raises:
+        RecipeError: There is none, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
+    except FileNotFoundError:
+        raise RecipeError(f"There is no recipe at {path}.") from None
+    except OSError as error:
+        raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None
+
+
+def setting(key: str, value: object) -> str:
+    """`key=value` as `Recipe.override` takes it, from a value as TOML has it.
+
+    Raises:
+        RecipeError: A table that cannot be written as `name:key=value`.
+    """
+    head, _, option = key.partition(".")
+    if isinstance(value, Mapping):
+        spec = _as_spec(value)
+        if not _round_trips(spec, str(spec)):
+            raise RecipeError(f"{key} = {dict(value)} cannot be written as name:key=value.")
+        return f"{key}={spec}"
+    if isinstance(value, str):
+        return f"{key}={value}"
+    of_spec = option and (head in ("model", "data") or "." in option)
+    if of_spec and isinstance(value, (list, tuple)):
+        return f"{key}={','.join(map(str, value))}"
+    return f"{key}={_toml(value)}"
 
 
 def _differences(section: _Section) -> dict[str, Any]:

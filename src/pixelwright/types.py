@@ -121,7 +121,8 @@ class Event:
         epoch: one row of the log: `epoch`, `step`, `train_loss`, `val_loss`, `score`, `lr`,
             `seconds`, `best` (whether it is the best so far).
         save: `path`.
-        progress: `what` ("predict", "evaluate", "check", ...), `done`, `total`.
+        progress: `what` ("predict", "evaluate", "check", ...), `done`, `total`; `left`, seconds to
+            go of the whole job, where that is known.
         note: `text`, one sentence for the user.
         stop: `why`.
     """

@@ -15,12 +15,13 @@ from typing import Annotated
 import typer
 
 from pixelwright import __version__, share_cores
-from pixelwright.cli import data, evaluate, find_lr, models, predict, report, runs, train
+from pixelwright.cli import compare, data, evaluate, find_lr, models, predict, report, runs, train
 from pixelwright.errors import PixelwrightError
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     train.train,
     evaluate.evaluate,
+    compare.compare,
     predict.predict,
     find_lr.find_lr,
     models.models,

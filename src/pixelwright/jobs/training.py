@@ -142,20 +142,20 @@ def _prepare(
     checkpoints = Checkpoints(run.checkpoints)
     trainee = built.trainee
     progress = state.Progress()
-    stop_after = None
+    minutes, stop_after = recipe.train.minutes, None
     if resume and (checkpoints.last.is_file() or checkpoints.previous.is_file()):
         tensors, meta, note = checkpoints.newest()
         if note:
             warnings.warn(note, PixelwrightWarning, stacklevel=2)
         parts = trainee.model, trainee.optimizer, trainee.ema, trainee.callbacks
         progress = state.restore(tensors, meta, *parts)
-    elif recipe.train.minutes is not None:
+    elif minutes is not None:
         on_event(Event("note", {"text": "Measuring how many steps fit into the time."}))
         recipe, stop_after = _within_minutes(recipe, built, began)
     recipe = _relocated(recipe)
     if not resume:
         write_text(run.recipe_file, recipe.to_toml())
-        run.write_info(_info(built, began))
+        run.write_info(_info(built, began) | {"minutes": minutes})
     checkpoints.prepare()
     per_epoch = built.loader.steps_per_epoch
     steps = recipe.train.steps or recipe.train.epochs * per_epoch

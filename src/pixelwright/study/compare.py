@@ -1,0 +1,227 @@
+"""Run a study, or take finished runs; compare them, and write what came out.
+
+result = compare("upsampling.toml")                    # trains what is not yet trained
+result = compare(["runs/unet-1", "runs/unet-2"], split="test")
+result.headline(), result.verdicts(), result.files
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pixelwright.errors import CheckpointError, DataError, MachineError, RecipeError, unknown
+from pixelwright.files import write_text
+from pixelwright.jobs.watch import watched
+from pixelwright.metrics.scores import ScoreName
+from pixelwright.recipe import Recipe, setting
+from pixelwright.run import Run
+from pixelwright.study import queue
+from pixelwright.study.comparison import Comparison
+from pixelwright.study.plan import Cell, Study, flat
+from pixelwright.types import OnEvent
+
+
+def compare(
+    source: str | Path | Sequence[str | Path | Run],
+    *,
+    split: str = "val",
+    score: ScoreName | None = None,
+    baseline: str | None = None,
+    out: str | Path | None = None,
+    settings: Sequence[str] = (),
+    jobs: int = 1,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+) -> Comparison:
+    """Compare the cases of a study, or finished runs, on the same images.
+
+    Args:
+        source: A study file, whose missing runs are trained first; or runs, or folders of runs,
+            which are taken as seeds of one case where only their seeds differ.
+        split: Whose stored scores are compared.
+        score: "mean_iou", "mean_dice" or "pixel_accuracy"; by default the study's, or mean IoU.
+        baseline: Compare all cases with this one, instead of all with all.
+        out: Where the result is written: by default the study's folder, or the next free
+            `runs/compare-<number>`.
+        settings: `key=value`, set in the recipe of the study.
+        jobs: Trainings at a time.
+        force: Train although the data has problems.
+        on_event: Told the progress; None draws it, in a terminal and a notebook alike.
+
+    Raises:
+        RecipeError: The study cannot be run as it is.
+        DataError: The runs were not scored on the same images, masks and classes.
+        CheckpointError: There is no run, or no scores of the split.
+        MachineError: No run could be trained. Where some could, the result's `failed` says which
+            are missing.
+    """
+    paths = [source] if isinstance(source, (str, Path)) else list(source)
+    with watched(on_event) as tell:
+        if len(paths) == 1 and is_study(paths[0]):
+            study = Study.read(str(paths[0]), settings, out=out, baseline=baseline)
+            study.check()
+            failed = queue.run_all(study, jobs=jobs, force=force, on_event=tell)
+            result = of_study(study, failed, split=split, score=score)
+            return write(result, study.out)
+        if settings or force or jobs != 1:
+            raise RecipeError("Settings, force and jobs are for a study; these runs are trained.")
+        result = of_runs(paths, split=split, score=score or "mean_iou", baseline=baseline)
+        return write(result, Path(out) if out else Run.create(Path("runs"), "compare").path)
+
+
+def is_study(path: str | Path | Run) -> bool:
+    """Whether it names a study file, not a run."""
+    return not isinstance(path, Run) and Path(path).suffix == ".toml" and not Path(path).is_dir()
+
+
+def of_study(
+    study: Study,
+    failed: Sequence[tuple[Cell, str]] = (),
+    *,
+    split: str = "val",
+    score: ScoreName | None = None,
+) -> Comparison:
+    """Compare what is trained of a study.
+
+    Raises:
+        MachineError: Nothing is.
+    """
+    runs = {case: [c.run for c in study.cells if c.case == case and c.done] for case in study.cases}
+    trained = {case: found for case, found in runs.items() if found}
+    if not trained:
+        raise MachineError(
+            f"No run of {study.out} is finished. "
+            f"{queue.failures(failed) if failed else 'Leave out --dry-run to train them.'}"
+        )
+    baseline = study.baseline if study.baseline in trained else None
+    missing = [f"{cell.title} is missing: {why.rstrip('.')}." for cell, why in failed]
+    if baseline != study.baseline:
+        missing.append(f"All are compared with all, as the baseline {study.baseline} is missing.")
+    return Comparison.of(
+        trained,
+        name=study.name,
+        split=split,
+        score=score or study.score,
+        baseline=baseline,
+        settings=study.settings,
+        failed=missing,
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A finished run and its recipe without seed and name, as dotted keys."""
+
+    run: Run
+    seed: int
+    table: Mapping[str, object]
+
+
+def of_runs(
+    paths: Iterable[str | Path | Run],
+    *,
+    split: str = "val",
+    score: ScoreName = "mean_iou",
+    baseline: str | None = None,
+) -> Comparison:
+    """Compare finished runs; those whose recipes differ in nothing but the seed are one case.
+
+    Raises:
+        CheckpointError: One is no run, or is not finished, or has no scores of the split.
+        DataError: Two are the same training.
+    """
+    known = [_known(run) for run in _runs(paths)]
+    groups: dict[str, list[_Known]] = {}
+    for one in known:
+        groups.setdefault(json.dumps(one.table, sort_keys=True, default=str), []).append(one)
+    for group in groups.values():
+        seeds: dict[int, Run] = {}
+        for one in group:
+            twin = seeds.setdefault(one.seed, one.run)
+            if twin is not one.run:
+                raise DataError(
+                    f"{twin.path} and {one.run.path} are the same training: one recipe, one seed. "
+                    f"Leave one out."
+                )
+    settings = _differences([group[0].table for group in groups.values()])
+    names = _names(settings, [[one.run for one in group] for group in groups.values()])
+    if baseline is not None and baseline not in names:
+        raise RecipeError(unknown("case", baseline, names))
+    cases = {
+        name: [one.run for one in sorted(group, key=lambda one: one.seed)]
+        for name, group in zip(names, groups.values(), strict=True)
+    }
+    return Comparison.of(
+        cases,
+        name="compare",
+        split=split,
+        score=score,
+        baseline=baseline,
+        settings=dict(zip(names, settings, strict=True)),
+    )
+
+
+def _runs(paths: Iterable[str | Path | Run]) -> list[Run]:
+    """The runs named, and the finished ones in folders named."""
+    found: dict[Path, Run] = {}
+    for path in paths:
+        folder = path.path if isinstance(path, Run) else Path(path)
+        inside = [] if (folder / "recipe.toml").is_file() else Run.list(folder)
+        runs = [run for run in inside if run.status == "finished"] or [Run.open(folder)]
+        for run in runs:
+            if run.status != "finished":
+                raise CheckpointError(
+                    f"{run.path} is {run.status}, not finished. Go on with 'pixelwright train "
+                    f"{run.path} --resume', or leave it out."
+                )
+            found.setdefault(run.path.absolute(), run)
+    return list(found.values())
+
+
+def _known(run: Run) -> _Known:
+    recipe = Recipe.read(run.recipe_file)
+    table = flat(recipe.model_copy(update={"name": "", "seed": 0}).to_dict())
+    table |= {"model": recipe.model.name}
+    table |= {f"model.{key}": value for key, value in recipe.model.options.items()}
+    if (minutes := run.info.get("minutes")) is not None:
+        # Minutes became steps when the run began, more or fewer with every seed.
+        for key in ("steps", "validate_every"):
+            table.pop(f"train.{key}", None)
+        table["train.minutes"] = minutes
+    return _Known(run, recipe.seed, table)
+
+
+def _differences(tables: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]:
+    """What sets each table apart from the others, as settings."""
+    absent = object()
+    keys = sorted({key for table in tables for key in table})
+    odd = [
+        key for key in keys if any(t.get(key, absent) != tables[0].get(key, absent) for t in tables)
+    ]
+    return [tuple(setting(key, table[key]) for key in odd if key in table) for table in tables]
+
+
+def _names(settings: Sequence[tuple[str, ...]], runs: Sequence[Sequence[Run]]) -> list[str]:
+    """A name for each case: what sets it apart, or the run's own where that says nothing."""
+    names = []
+    for own, group in zip(settings, runs, strict=True):
+        parts = [one.partition("=") for one in own]
+        words = [
+            v if k in ("model", "loss") else f"{k.rpartition('.')[2]}={v}" for k, _, v in parts
+        ]
+        names.append(", ".join(words) or group[0].name)
+    often = {name for name in names if names.count(name) > 1}
+    return [
+        f"{name} ({group[0].name})" if name in often else name
+        for name, group in zip(names, runs, strict=True)
+    ]
+
+
+def write(result: Comparison, folder: Path) -> Comparison:
+    """Write `compare.json`, `compare.md` and the page; the result with the files it now has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table, text = folder / "compare.json", folder / "compare.md"
+    write_text(table, json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
+    write_text(text, result.to_markdown())
+    return replace(result, files=(table, text))

@@ -1,0 +1,436 @@
+"""Finished runs side by side: means over seeds, paired tests, verdicts.
+
+result = Comparison.of({"dice": [run, run], "focal": [run, run]}, split="val")
+result.verdicts()                  # "dice is better than focal by 0.013 (0.004 to 0.022), ..."
+result.to_json()
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwright.console import count
+from pixelwright.errors import CheckpointError, DataError, first_few
+from pixelwright.metrics.confusion import Margins
+from pixelwright.metrics.paired import Estimate, Trained, estimate, holm
+from pixelwright.metrics.scores import TITLES, ScoreName, Scores, number, span
+from pixelwright.run import Run
+
+LEVEL = 0.05
+"""A corrected p below this is a difference."""
+
+_FEW = 10
+"""Pairs up to which every verdict is told; of more, those of the best case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One system: its runs, one per seed, and what they scored.
+
+    Args:
+        name: What tells it from the others.
+        settings: The same as settings of the recipe.
+        runs: One per seed.
+        seeds: Of the runs.
+        scores: Of each run on the split.
+    """
+
+    name: str
+    settings: tuple[str, ...]
+    runs: tuple[Run, ...]
+    seeds: tuple[int, ...]
+    scores: tuple[Scores, ...]
+
+    def trained(self, score: str) -> Trained:
+        return Trained.of([s.tables for s in self.scores], getattr(Margins, score))
+
+    @property
+    def parameters(self) -> int | None:
+        """Of the network, where its run says."""
+        found = self.runs[0].info.get("parameters")
+        return found if isinstance(found, int) else None
+
+    @property
+    def seconds(self) -> tuple[float | None, ...]:
+        """How long each seed was trained, validation included."""
+        return tuple(_seconds(run) for run in self.runs)
+
+    def typical(self, score: str) -> int:
+        """The position of the run whose score is nearest to the mean over seeds."""
+        values = np.array([getattr(s, score) for s in self.scores])
+        return int(np.nanargmin(np.abs(values - np.nanmean(values)))) if len(values) > 1 else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two cases on the same images; `a` has the higher mean."""
+
+    a: Case
+    b: Case
+    found: Estimate
+    p: float
+    classes: Estimate
+
+    @property
+    def differ(self) -> bool:
+        """Whether the difference is claimed: p, corrected, is below 0.05."""
+        return self.p < LEVEL
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Cases that were scored on the same images.
+
+    Args:
+        name: Of the study.
+        split: On which they were scored.
+        score: By which they are judged.
+        cases: The best first.
+        baseline: The case that the others are compared with; None compares all with all.
+        failed: Runs that are missing, a sentence each.
+        files: What was written.
+    """
+
+    name: str
+    split: str
+    score: ScoreName
+    cases: tuple[Case, ...]
+    baseline: str | None = None
+    failed: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        cases: Mapping[str, Sequence[Run]],
+        *,
+        name: str = "",
+        split: str = "val",
+        score: ScoreName = "mean_iou",
+        baseline: str | None = None,
+        settings: Mapping[str, Sequence[str]] | None = None,
+        failed: Sequence[str] = (),
+    ) -> "Comparison":
+        """Read the scores of the runs of every case.
+
+        Raises:
+            CheckpointError: Scores of the split are missing.
+            DataError: They are not of the same images, masks and classes.
+        """
+        scored = {run.path: _scores(run, split) for runs in cases.values() for run in runs}
+        missing = [path for path, scores in scored.items() if scores is None]
+        if missing:
+            raise CheckpointError(
+                f"{count(len(missing), 'run has', 'runs have')} no scores of '{split}': "
+                f"{first_few(missing)}. Make them with 'pixelwright evaluate {missing[0]} "
+                f"--split {split}'."
+            )
+        found = {path: scores for path, scores in scored.items() if scores is not None}
+        _check_same(found)
+        listed = [
+            Case(
+                case,
+                tuple((settings or {}).get(case, ())),
+                tuple(runs),
+                tuple(map(_seed, runs)),
+                tuple(found[run.path] for run in runs),
+            )
+            for case, runs in cases.items()
+        ]
+
+        def mean(case: Case) -> float:
+            values = [getattr(scores, score) for scores in case.scores]
+            return -math.inf if any(map(math.isnan, values)) else sum(values) / len(values)
+
+        ranked = tuple(sorted(listed, key=mean, reverse=True))
+        return cls(name, split, score, ranked, baseline, tuple(failed))
+
+    @property
+    def title(self) -> str:
+        """Of the score."""
+        return TITLES[self.score]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.cases[0].scores[0].names
+
+    @property
+    def images(self) -> int:
+        return len(self.cases[0].scores[0].keys)
+
+    @cached_property
+    def _trained(self) -> dict[str, Trained]:
+        return {case.name: case.trained(self.score) for case in self.cases}
+
+    @cached_property
+    def _by_class(self) -> dict[str, Trained]:
+        return {case.name: case.trained("iou") for case in self.cases}
+
+    def mean(self, case: Case, score: ScoreName | None = None) -> Estimate:
+        """The score of a case: its mean over seeds, and the interval over images and seeds."""
+        same = score is None or score == self.score
+        return estimate(self._trained[case.name] if same else case.trained(str(score)))
+
+    def class_means(self, case: Case) -> Estimate:
+        """The IoU of every class."""
+        return estimate(self._by_class[case.name])
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The comparisons that the study is for, the largest differences of the best case first."""
+        two = [
+            (a, b)
+            for a, b in combinations(self.cases, 2)
+            if self.baseline is None or self.baseline in (a.name, b.name)
+        ]
+        found = [estimate(self._trained[a.name], self._trained[b.name]) for a, b in two]
+        corrected = holm([float(one.p) for one in found])
+        return tuple(
+            Pair(a, b, one, p, estimate(self._by_class[a.name], self._by_class[b.name]))
+            for (a, b), one, p in zip(two, found, corrected, strict=True)
+        )
+
+    def verdict(self, pair: Pair) -> str:
+        """What can be said of two cases, in one or two sentences."""
+        seeds = len(pair.a.runs), len(pair.b.runs)
+        value, low, high = (float(x) for x in (pair.found.value, pair.found.low, pair.found.high))
+        a, b = pair.a.name, pair.b.name
+        if math.isnan(pair.p):
+            return f"{a} and {b} cannot be compared: that needs two labelled images or more."
+        many = len(self.pairs)
+        after = f" after correction for {many} comparisons" if many > 1 else ""
+        by = f"{value:.3f} ({span(low, high)})"
+        chance = f"{_chance(pair.p)}{after}"
+        alone = (
+            " One seed each: this is over images only; trained again, it may turn out otherwise."
+        )
+        if seeds == (1, 1):
+            if pair.differ:
+                return f"This run of {a} is better than that of {b} by {by}, {chance}.{alone}"
+            return f"{a} and {b} are not distinguishable: {a} scores {by} more, {chance}.{alone}"
+        with_seeds = f"{seeds[0]} seeds" if seeds[0] == seeds[1] else _unequal(pair)
+        borrowed = " The single seed is taken to vary as the others do." if min(seeds) == 1 else ""
+        if pair.differ:
+            return f"{a} is better than {b} by {by}, {chance}, with {with_seeds}.{borrowed}"
+        return (
+            f"{a} and {b} are not distinguishable with {with_seeds}: {a} scores {by} more, "
+            f"{chance}.{borrowed}"
+        )
+
+    def verdicts(self, *, every: bool = False) -> list[str]:
+        """A verdict per pair; of very many, unless `every` is asked for, those of the best case."""
+        best = self.cases[0].name
+        few = every or len(self.pairs) <= _FEW
+        return [self.verdict(p) for p in self.pairs if few or best in (p.a.name, p.b.name)]
+
+    def headline(self) -> str:
+        """The best case, and those that cannot be told from it."""
+        best = self.cases[0]
+        mine = [p for p in self.pairs if best.name == p.a.name]
+        if not mine:
+            return f"{best.name}: {self.title} {number(float(self.mean(best).value))}."
+        like = [p.b.name for p in mine if not p.differ]
+        text = f"{best.name} scores highest"
+        if not like:
+            return f"{text}, and better than {'all others' if len(mine) > 1 else mine[0].b.name}."
+        if len(like) == len(mine) > 1:
+            return f"{text}, but is not distinguishable from any other."
+        return f"{text}, but is not distinguishable from {', '.join(like)}."
+
+    def notes(self) -> list[str]:
+        """What a reader of the numbers has to know, one sentence each."""
+        notes = list(self.failed)
+        few = sorted({len(case.runs) for case in self.cases})
+        if few == [1]:
+            notes.append(
+                "One seed each: intervals and tests are over images only. How much another seed "
+                "would change is not known; take three or more to compare methods."
+            )
+        elif len(few) > 1:
+            counts = ", ".join(f"{case.name} {len(case.runs)}" for case in self.cases)
+            notes.append(f"The cases have different numbers of seeds: {counts}.")
+        hidden = len(self.pairs) - len(self.verdicts())
+        if hidden:
+            notes.append(f"{hidden} more comparisons among the others are in compare.json.")
+        for key, what in (
+            ("commit", "commits"),
+            ("device", "devices"),
+            ("torch", "torch versions"),
+        ):
+            said = {str(run.info.get(key)) for case in self.cases for run in case.runs}
+            if len(said) > 1:
+                notes.append(f"The runs are of different {what}: {first_few(sorted(said), 4)}.")
+        return notes
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Rows to print: a header, then one per case, the best first."""
+        head = ("case", self.title, "95 % interval", "by seed", "minutes", "parameters")
+        rows: list[tuple[str, ...]] = [head]
+        for case in self.cases:
+            mean = self.mean(case)
+            seeds = " ".join(number(getattr(scores, self.score)) for scores in case.scores)
+            known = [seconds for seconds in case.seconds if seconds is not None]
+            minutes = f"{sum(known) / len(known) / 60:.1f}" if known else "n/a"
+            size = "n/a" if case.parameters is None else f"{case.parameters:,}"
+            found = number(float(mean.value)), _span(mean)
+            rows.append((case.name, *found, seeds, minutes, size))
+        return rows
+
+    def class_table(self) -> list[tuple[str, ...]]:
+        """Rows to print: a header of cases, then the IoU of one class each."""
+        means = [self.class_means(case) for case in self.cases]
+        rows: list[tuple[str, ...]] = [("class", *(case.name for case in self.cases))]
+        for k, name in enumerate(self.classes):
+            rows.append((name, *(number(float(mean.value[k])) for mean in means)))
+        return rows
+
+    def to_markdown(self) -> str:
+        """The tables and verdicts, to be put into a report."""
+        seeds = sorted({len(case.runs) for case in self.cases})
+        lines = [
+            *_markdown(self.table(), left=1),
+            "",
+            f"{self.title[0].upper()}{self.title[1:]} on {count(self.images, 'image')} of "
+            f"'{self.split}', mean over {' or '.join(map(str, seeds))} "
+            f"{'seed' if seeds == [1] else 'seeds'}; 95 % intervals over images"
+            f"{'' if seeds == [1] else ' and seeds'}.",
+            "",
+            *(f"- {line}" for line in self.verdicts()),
+            *(f"- {line}" for line in self.notes()),
+            "",
+            *_markdown(self.class_table(), left=1),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON types; what is undefined is null."""
+        return {
+            "name": self.name,
+            "split": self.split,
+            "score": self.score,
+            "images": self.images,
+            "classes": list(self.classes),
+            "baseline": self.baseline,
+            "headline": self.headline(),
+            "cases": [self._case_json(case) for case in self.cases],
+            "pairs": [self._pair_json(pair) for pair in self.pairs],
+            "notes": self.notes(),
+        }
+
+    def _case_json(self, case: Case) -> dict[str, Any]:
+        by_class = self.class_means(case)
+        return {
+            "case": case.name,
+            "settings": list(case.settings),
+            "parameters": case.parameters,
+            "seeds": list(case.seeds),
+            "runs": [str(run.path) for run in case.runs],
+            "seconds": list(case.seconds),
+            "by_seed": [_null(getattr(scores, self.score)) for scores in case.scores],
+            **{name: _ends(self.mean(case, name)) for name in TITLES},
+            "iou": {name: _ends(by_class, k) for k, name in enumerate(self.classes)},
+        }
+
+    def _pair_json(self, pair: Pair) -> dict[str, Any]:
+        return {
+            "a": pair.a.name,
+            "b": pair.b.name,
+            "difference": _ends(pair.found),
+            "p": _null(float(pair.found.p)),
+            "p_corrected": _null(pair.p),
+            "better": pair.a.name if pair.differ else None,
+            "verdict": self.verdict(pair),
+            "iou": {name: _ends(pair.classes, k) for k, name in enumerate(self.classes)},
+        }
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head, *rows = [[escape(cell) for cell in row] for row in self.table()]
+        lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"]
+        lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+        told = "".join(f"<li>{escape(line)}</li>" for line in [*self.verdicts(), *self.notes()])
+        return f"<p>{escape(self.headline())}</p><table>{''.join(lines)}</table><ul>{told}</ul>"
+
+
+def _scores(run: Run, split: str) -> Scores | None:
+    table = run.scores(split)
+    return Scores.from_json(table) if table else None
+
+
+def _seed(run: Run) -> int:
+    from pixelwright.recipe import Recipe
+
+    return Recipe.read(run.recipe_file).seed
+
+
+def _seconds(run: Run) -> float | None:
+    """As its log says; None where it says nothing."""
+    told = [s for row in run.log() if isinstance(s := row.get("seconds"), (int, float))]
+    return max(told, default=None)
+
+
+def _check_same(found: Mapping[Any, Scores]) -> None:
+    """See that all were scored on the same classes, images and masks.
+
+    Raises:
+        DataError: What differs, and between which runs.
+    """
+    (first, ours), *others = found.items()
+    for path, theirs in others:
+        both = f"{first} and {path} cannot be compared on '{ours.split}':"
+        if theirs.names != ours.names:
+            odd = [*(set(ours.names) ^ set(theirs.names))]
+            which = first_few(sorted(odd)) if odd else "the same names in another order"
+            raise DataError(f"{both} their classes differ ({which}).")
+        if theirs.keys != ours.keys:
+            odd = sorted(set(ours.keys) ^ set(theirs.keys))
+            which = f"only one has {first_few(odd)}" if odd else "in another order"
+            raise DataError(
+                f"{both} one was scored on {count(len(ours.keys), 'image')}, the other on "
+                f"{len(theirs.keys)}, {which}. Score both on the same with 'pixelwright evaluate'."
+            )
+        unlike = (theirs.tables.sum(2) != ours.tables.sum(2)).any(1)
+        if unlike.any():
+            odd = [key for key, differs in zip(ours.keys, unlike, strict=True) if differs]
+            raise DataError(
+                f"{both} the masks of {count(len(odd), 'image')} differ ({first_few(odd)}). "
+                f"Score both on the same with 'pixelwright evaluate'."
+            )
+
+
+def _unequal(pair: Pair) -> str:
+    a, b = len(pair.a.runs), len(pair.b.runs)
+    return f"{count(a, 'seed')} of {pair.a.name} and {b} of {pair.b.name}"
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _span(mean: Estimate) -> str:
+    """The interval of a score, which ends at 0 and 1."""
+    return span(max(float(mean.low), 0.0), min(float(mean.high), 1.0))
+
+
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _ends(found: Estimate, k: int | None = None) -> dict[str, float | None]:
+    def at(values: Any) -> float | None:
+        return _null(float(values if k is None else values[k]))
+
+    return {"value": at(found.value), "low": at(found.low), "high": at(found.high)}
+
+
+def _markdown(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rule = [":--" if place < left else "--:" for place in range(len(head))]
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
