@@ -1,5 +1,8 @@
 """What every test needs: shape types are checked, and the cores are shared."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -8,3 +11,11 @@ install_import_hook("pixelwright", "beartype.beartype")
 
 # Tests run side by side: two threads each wait for one another and take three times as long.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor fill the cache of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIXELWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

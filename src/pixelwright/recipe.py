@@ -9,6 +9,7 @@ Recipe.model_json_schema()  # for editors
 import importlib
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -113,6 +114,9 @@ class Train(_Section):
     )
     validate_every: float = Field(1.0, gt=0, description="epochs between validations")
     save_minutes: float = Field(5.0, gt=0, description="minutes between checkpoints")
+    class_aware: float = Field(
+        0.0, ge=0, le=1, description="share of crops aimed at a pixel of a class drawn evenly"
+    )
     overfit: int = Field(0, ge=0, description="learn this many fixed crops by heart; 0 is off")
 
 
@@ -127,12 +131,32 @@ class Augment(_Section):
     contrast: float = Field(0.0, ge=0, le=1)
     saturation: float = Field(0.0, ge=0, le=1)
     hue: float = Field(0.0, ge=0, le=0.5)
+    copy_blob: float = Field(
+        0.0,
+        ge=0,
+        le=16,
+        description="objects of other training images pasted into a crop, on average",
+    )
+    copy_classes: tuple[str, ...] = Field(
+        (), description="classes of the pasted objects; empty takes the rarest"
+    )
+    copy_place: Literal["row", "anywhere"] = Field(
+        "row", description="where objects are pasted: at the height where they stood, or anywhere"
+    )
 
     @model_validator(mode="after")
-    def _scale_is_a_range(self) -> "Augment":
+    def _agrees(self) -> "Augment":
         low, high = self.scale
         if not 0 < low <= high:
             raise ValueError(f"scale = [{low}, {high}] must be two positive numbers, low then high")
+        if twice := [name for name, count in Counter(self.copy_classes).items() if count > 1]:
+            raise ValueError(f"copy_classes names {twice[0]!r} more than once")
+        if self.copy_blob and self.copy_place == "row" and (self.rotate > 45 or self.flip_vertical):
+            raise ValueError(
+                "copy_place = 'row' keeps objects at their height in the picture, but rotate = "
+                f"{self.rotate:g} and flip_vertical = {str(self.flip_vertical).lower()} leave no "
+                "up or down: set copy_place = 'anywhere'"
+            )
         return self
 
 

@@ -12,11 +12,10 @@ from jaxtyping import Float64
 from torch import nn
 
 from pixelwright import images
+from pixelwright.build.crops import training_crops
 from pixelwright.build.model import header, network
 from pixelwright.build.scoring import Scorer
 from pixelwright.data import counts, index
-from pixelwright.data.augment import Augment
-from pixelwright.data.dataset import Dataset
 from pixelwright.data.loader import Loader
 from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.losses._combine import build_loss
@@ -91,14 +90,7 @@ def training(recipe: Recipe) -> Training:
     _check_crop(recipe, field)
     _check_guard(recipe, found, field)
     train = recipe.train
-    dataset = Dataset(found.splits["train"], classes, recipe.channels)
-    loader = Loader(
-        dataset,
-        _augment(recipe),
-        crop=(train.crop, train.crop),
-        batch_size=train.batch_size,
-        seed=recipe.seed,
-    )
+    loader = training_crops(recipe, found)
     weights = _class_weights(found)
     loss = build_loss(recipe.loss, len(classes), weights)
     schedule = schedules.build(train.schedule)
@@ -139,12 +131,6 @@ def _class_weights(found: Index) -> Callable[[str], Float64[np.ndarray, " k"]]:
         return schemes[scheme](counts.class_counts(found.splits["train"], found.classes))
 
     return weights
-
-
-def _augment(recipe: Recipe) -> Augment:
-    if recipe.train.overfit:
-        return Augment(flip=False)
-    return Augment(**recipe.augment.model_dump())
 
 
 def _accumulate(recipe: Recipe) -> int:

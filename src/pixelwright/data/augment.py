@@ -9,6 +9,7 @@ at a step sees what it would have seen.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -68,7 +69,12 @@ def generator(seed: int, number: int, stream: int = 0) -> np.random.Generator:
 
 
 def draw(
-    options: Augment, seed: int, position: int, image: tuple[int, int], crop: tuple[int, int]
+    options: Augment,
+    seed: int,
+    position: int,
+    image: tuple[int, int],
+    crop: tuple[int, int],
+    around: tuple[int, int] | None = None,
 ) -> Draw:
     """Draw where to crop and how to vary.
 
@@ -82,19 +88,15 @@ def draw(
         position: Number of the draw in the training's endless sequence.
         image: Height and width of what is cropped.
         crop: Height and width of the crop.
+        around: Row and column of a pixel that must be in the crop, anywhere in it.
     """
     # Always all ten, so that one option does not shift what another draws.
     u = generator(seed, position).random(10)
-    low, high = options.scale
-    zoom = low * (high / low) ** u[3]
-    angle = math.radians(options.rotate * (2 * u[2] - 1))
-    flip_x = -1 if options.flip and u[0] < 0.5 else 1
-    flip_y = -1 if options.flip_vertical and u[1] < 0.5 else 1
-
-    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
-    a, b, c, d = cos * flip_x, -sin * flip_y, sin * flip_x, cos * flip_y
-    middle_y = _place(u[4], image[0], crop[0] / zoom) - 0.5
-    middle_x = _place(u[5], image[1], crop[1] / zoom) - 0.5
+    turn, zoom = draw_turn(options, u[:4])
+    a, b, c, d = turn.ravel().tolist()
+    row, column = around or (None, None)
+    middle_y = _place(u[4], image[0], crop[0] / zoom, row) - 0.5
+    middle_x = _place(u[5], image[1], crop[1] / zoom, column) - 0.5
     half_y, half_x = (crop[0] - 1) / 2, (crop[1] - 1) / 2
     affine = np.array(
         [
@@ -102,14 +104,55 @@ def draw(
             [c, d, middle_y - c * half_x - d * half_y],
         ]
     )
+    if around is not None:
+        _hold(affine, around, crop)
     return Draw(affine, _draw_color(options, u[6:]))
 
 
-def _place(u: float, length: int, footprint: float) -> float:
-    """Where the middle of a footprint comes to lie, its near end a whole number of pixels in."""
+def draw_turn(
+    options: Augment, u: Float64[np.ndarray, "4"]
+) -> tuple[Float64[np.ndarray, "2 2"], float]:
+    """From a step in the crop to one in the image, and the zoom: mirrored, turned and zoomed.
+
+    Args:
+        options: How far to go.
+        u: Even in [0, 1).
+    """
+    low, high = options.scale
+    zoom = low * (high / low) ** float(u[3])
+    angle = math.radians(options.rotate * (2 * u[2] - 1))
+    flip_x = -1 if options.flip and u[0] < 0.5 else 1
+    flip_y = -1 if options.flip_vertical and u[1] < 0.5 else 1
+    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
+    return np.array([[cos * flip_x, -sin * flip_y], [sin * flip_x, cos * flip_y]]), zoom
+
+
+def _place(u: float, length: int, footprint: float, pixel: int | None = None) -> float:
+    """Where the middle of a footprint comes to lie, its near end a whole number of pixels in.
+
+    With a pixel to hold, evenly among the places where the footprint holds it.
+    """
     slack = length - footprint
-    start = math.floor(u * (math.floor(slack) + 1)) if slack > 0 else math.floor(slack / 2)
-    return start + footprint / 2
+    if slack <= 0:
+        return math.floor(slack / 2) + footprint / 2
+    first, last = 0, math.floor(slack)
+    if pixel is not None:
+        last = min(last, pixel)
+        first = min(max(math.ceil(pixel + 1 - footprint), 0), last)
+    return first + math.floor(u * (last - first + 1)) + footprint / 2
+
+
+def _hold(
+    affine: Float64[np.ndarray, "2 3"], pixel: tuple[int, int], crop: tuple[int, int]
+) -> None:
+    """Move a map by as little as it takes to have a pixel of the image in the crop.
+
+    A turned crop lacks the corners of its upright footprint, in which the pixel may lie.
+    """
+    at = np.linalg.solve(affine[:, :2], np.array(pixel[::-1]) - affine[:, 2])
+    inside = at.clip(0, [crop[1] - 1, crop[0] - 1])
+    if np.abs(inside - at).max() > 1e-6:
+        affine[:, 2] += affine[:, :2] @ (at - inside)
 
 
 def _draw_color(options: Augment, u: Float64[np.ndarray, "4"]) -> Float32[np.ndarray, "3 4"] | None:
@@ -133,7 +176,11 @@ def _draw_color(options: Augment, u: Float64[np.ndarray, "4"]) -> Float32[np.nda
 
 
 def apply(
-    change: Draw, sample: Sample, crop: tuple[int, int], into: Sample | None = None
+    change: Draw,
+    sample: Sample,
+    crop: tuple[int, int],
+    into: Sample | None = None,
+    compose: Callable[[Sample], None] | None = None,
 ) -> Sample:
     """The crop of `sample` that `change` describes.
 
@@ -147,16 +194,20 @@ def apply(
         sample: A whole entry, or the window that it is.
         crop: Height and width of the result.
         into: A sample of the result's shape to write into; None makes a new one.
+        compose: Called with the crop before its colours are changed: what it puts in is then
+            changed like all of the picture.
     """
     if into is None:
         image = np.empty((*crop, sample.image.shape[2]), np.uint8)
         target = sample.target if isinstance(sample.target, int) else np.empty(crop, np.int16)
         into = Sample(image, target, sample.key)
     _warp(sample.image, change.affine, into.image, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
-    if change.color is not None:
-        _recolor(into.image, change.color)
     if not isinstance(sample.target, int) and not isinstance(into.target, int):
         _warp(sample.target, change.affine, into.target, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    if compose is not None:
+        compose(into)
+    if change.color is not None:
+        _recolor(into.image, change.color)
     return into
 
 

@@ -5,17 +5,21 @@ weights = median_frequency(counts)                 # one per class, for the cros
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int64, Integer
 
 from pixelwright import images
+from pixelwright.data import cache
 from pixelwright.types import Classes, Entry, Window
+
+T = TypeVar("T")
 
 THREADS = 4
 """Decoders wait for disks as well as for cores."""
@@ -48,24 +52,53 @@ class Counts:
 def class_counts(entries: Sequence[Entry], classes: Classes) -> Counts:
     """Count the classes of labelled entries; each mask file is read once.
 
+    What was counted before is taken from the cache, unless a file has changed since.
+
     Raises:
         DataError: A mask cannot be read.
     """
+
+    def count() -> dict[str, np.ndarray]:
+        total = _count(entries, classes)
+        return {"pixels": total.pixels, "present": total.present}
+
+    found = cache.kept("counts", entries, classes, count)
+    return Counts(found["pixels"], found["present"])
+
+
+def _count(entries: Sequence[Entry], classes: Classes) -> Counts:
     zero = np.zeros(len(classes), np.int64)
     total = Counts(zero, zero)
-    masks = [entry for entry in entries if isinstance(entry.target, Path)]
     for entry in entries:
         if isinstance(entry.target, int):
             total += Counts.of((np.arange(len(classes)) == entry.target).astype(np.int64))
-    by_mask = [list(group) for _, group in groupby(masks, key=lambda entry: entry.target)]
+    by_entry = over_masks(
+        entries, classes, lambda _, target: Counts.of(label_counts(target, len(classes)))
+    )
+    return sum(by_entry, total)
 
-    def count(group: list[Entry]) -> Counts:
-        target = images.read_mask(Path(str(group[0].target)), classes)
-        parts = (label_counts(view(target, entry.window), len(classes)) for entry in group)
-        return sum((Counts.of(pixels) for pixels in parts), Counts(zero, zero))
+
+def over_masks(
+    entries: Sequence[Entry],
+    classes: Classes,
+    work: Callable[[int, Int16[np.ndarray, "h w"]], T],
+) -> list[T]:
+    """`work(number, target)` for every entry that has a mask; several at a time.
+
+    A file is read once where the entries that are windows of it follow each other.
+
+    Raises:
+        DataError: A mask cannot be read.
+    """
+    masks = [(n, entry) for n, entry in enumerate(entries) if isinstance(entry.target, Path)]
+    by_file = [list(group) for _, group in groupby(masks, key=lambda numbered: numbered[1].target)]
+
+    def on_file(group: list[tuple[int, Entry]]) -> list[T]:
+        target = images.read_mask(Path(str(group[0][1].target)), classes)
+        return [work(number, view(target, entry.window)) for number, entry in group]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return sum(pool.map(count, by_mask), total)
+        return [result for results in pool.map(on_file, by_file) for result in results]
 
 
 def view(

@@ -71,6 +71,12 @@ class Dataset:
             for entry in self.entries
         )
 
+    @cached_property
+    def pictures(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the file that each entry is, or is a window of."""
+        files = self._file_sizes
+        return tuple(files[_files(entry)] for entry in self.entries)
+
     def sample(self, number: int) -> Sample:
         """The decoded entry. Its arrays are views of kept memory: read them, do not write.
 

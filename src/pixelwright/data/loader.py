@@ -10,8 +10,10 @@ from itertools import count
 import cv2
 import numpy as np
 
+from pixelwright.data.aim import Aim, ClassAware, Places
 from pixelwright.data.augment import Augment, apply, draw, generator
 from pixelwright.data.dataset import Dataset
+from pixelwright.data.paste import CopyBlob, Pasted
 from pixelwright.errors import PixelwrightError, PixelwrightWarning
 from pixelwright.types import Batch, Sample
 
@@ -27,6 +29,9 @@ class Loader:
     new permutation. What draw p is depends on the seed and on p alone: not on threads, not on where
     the sequence was entered.
 
+    With `class_aware`, that share of the draws takes another entry than the order says, and a place
+    in it where a class occurs; how many draws an epoch has stays.
+
     Args:
         dataset: What to draw from; at least one entry.
         augment: How crops are varied.
@@ -35,6 +40,9 @@ class Loader:
         seed: Of the whole sequence.
         threads: That decode and crop; None takes all cores but one, 8 at most: the one is for the
             training, and 8 feed a large GPU.
+        class_aware: Share of the crops that are aimed at a class, see `aim.ClassAware`.
+        places: Where classes occur; needed for `class_aware`.
+        paste: Puts objects of other entries into the crops; None puts none.
     """
 
     def __init__(
@@ -46,8 +54,12 @@ class Loader:
         batch_size: int,
         seed: int = 0,
         threads: int | None = None,
+        class_aware: float = 0.0,
+        places: Places | None = None,
+        paste: CopyBlob | None = None,
     ) -> None:
         assert len(dataset) > 0, "a loader needs at least one entry"
+        assert places is not None or not class_aware, "nothing says where the classes are"
         self.dataset = dataset
         self.augment = augment
         self.crop = crop
@@ -58,6 +70,8 @@ class Loader:
         shares = np.maximum(np.rint(areas / (crop[0] * crop[1])), 1).astype(int)
         self._slots = np.repeat(np.arange(len(dataset)), shares)
         self._epoch = (-1, self._slots)
+        self._aim = ClassAware(places, class_aware, shares) if places and class_aware else None
+        self._paste = paste
         self._warn_of_small_images()
 
     @property
@@ -92,32 +106,65 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
             cv2.setNumThreads(opencv_threads)
 
+    def aim_at(self, position: int) -> tuple[int, Aim | None]:
+        """The entry of a draw, and what it is aimed at, if it is."""
+        aim = self._aim.draw(self.seed, position) if self._aim else None
+        return (self._entry_at(position) if aim is None else aim.entry), aim
+
+    def crop_at(self, position: int) -> tuple[Sample, list[Pasted]]:
+        """One draw as a batch would hold it, and what was pasted into it."""
+        number, aim = self.aim_at(position)
+        shape = (*self.crop, self.dataset.channels)
+        target = self.dataset.entries[number].target
+        into = Sample(
+            np.empty(shape, np.uint8),
+            target if isinstance(target, int) else np.empty(self.crop, np.int16),
+            self.dataset.entries[number].key,
+        )
+        return into, self._cut(into, position, number, aim)
+
     def _make(self, pool: ThreadPoolExecutor, step: int) -> tuple[Batch, list[Future[None]]]:
         """Start to fill a batch; it is whole when every future is done."""
         first = step * self.batch_size
         positions = range(first, first + self.batch_size)
-        entries = [self._entry_at(p) for p in positions]
-        keys = tuple(self.dataset.entries[entry].key for entry in entries)
+        aims = [self.aim_at(p) for p in positions]
+        keys = tuple(self.dataset.entries[entry].key for entry, _ in aims)
         masks = not isinstance(self.dataset.entries[0].target, int)
         images = np.empty((self.batch_size, *self.crop, self.dataset.channels), np.uint8)
         targets = np.empty((self.batch_size, *self.crop) if masks else self.batch_size, np.int16)
         batch = Batch(images, targets, keys)
-        work = enumerate(zip(positions, entries, strict=True))
-        return batch, [pool.submit(self._fill, batch, row, p, entry) for row, (p, entry) in work]
+        work = enumerate(zip(positions, aims, strict=True))
+        return batch, [pool.submit(self._fill, batch, row, p, *aim) for row, (p, aim) in work]
 
-    def _fill(self, batch: Batch, row: int, position: int, number: int) -> None:
+    def _fill(self, batch: Batch, row: int, position: int, number: int, aim: Aim | None) -> None:
+        label = self.dataset.entries[number].target
+        target = label if isinstance(label, int) else batch.targets[row]
+        into = Sample(batch.images[row], target, batch.keys[row])
+        self._cut(into, position, number, aim)
+        if isinstance(label, int):
+            batch.targets[row] = label
+
+    def _cut(self, into: Sample, position: int, number: int, aim: Aim | None) -> list[Pasted]:
+        """Fill a crop; what was pasted into it."""
+        pasted: list[Pasted] = []
         try:
             sample = self.dataset.sample(number)
-            change = draw(self.augment, self.seed, position, sample.image.shape[:2], self.crop)
-            target = batch.targets[row] if batch.targets.ndim > 1 else sample.target
-            apply(change, sample, self.crop, into=Sample(batch.images[row], target, sample.key))
-            if isinstance(sample.target, int):
-                batch.targets[row] = sample.target
+            size = sample.image.shape[:2]
+            around = divmod(aim.pixel, size[1]) if aim and aim.pixel is not None else None
+            change = draw(self.augment, self.seed, position, size, self.crop, around)
+            paste = self._paste
+
+            def compose(crop: Sample) -> None:
+                if paste is not None:
+                    pasted.extend(paste(crop, change, number, self.seed, position))
+
+            apply(change, sample, self.crop, into, compose if paste else None)
         except PixelwrightError:
             raise
         except Exception as error:
             error.add_note(f"while cropping {self.dataset.entries[number].image}, draw {position}")
             raise
+        return pasted
 
     def _entry_at(self, position: int) -> int:
         epoch, place = divmod(position, len(self._slots))
