@@ -240,3 +240,25 @@ def test_numbers_read_well() -> None:
         "1 class",
         "2,000 classes",
     ]
+
+
+@pytest.mark.usefixtures("plain")
+def test_bytes_are_shown_with_their_pace_and_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    with Console().watch() as on_event:
+        for done, total in (
+            (0, 11_000_000_000),
+            (1_000_000_000, 11_000_000_000),
+            (5_400_000, None),
+        ):
+            data = {"what": "fetch x", "done": done, "total": total, "unit": "bytes"}
+            on_event(Event("progress", data))
+            now += 40
+    # 1 GB came within the 40 s since 0 were there, so the other 10 take 400; then it began anew.
+    assert capsys.readouterr().err.splitlines() == [
+        "fetch x 1 GB of 11 GB · 25 MB/s · 6:40 min left",
+        "fetch x 5.4 MB",
+    ]

@@ -53,6 +53,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
+def size(bytes_: float | int) -> str:
+    """`512 B`, `3.4 MB` or `11 GB`, in thousands."""
+    for unit in ("B", "kB", "MB"):
+        if bytes_ < 999.5:
+            return f"{bytes_:.3g} {unit}"
+        bytes_ /= 1000
+    return f"{bytes_:.3g} GB"
+
+
 @runtime_checkable
 class Scored(Protocol):
     """What can be shown as scores: `metrics.Scores`."""
@@ -293,6 +302,7 @@ class _View:
         self._epochs: float | None = None
         self._best: float | None = None
         self._speed: float | None = None
+        self._came: dict[str, tuple[int, float, int]] = {}
 
     def __call__(self, event: Event) -> None:
         draw: Callable[[Mapping[str, Any]], None] | None = getattr(self, f"_on_{event.kind}", None)
@@ -339,11 +349,27 @@ class _View:
     def _on_progress(self, data: Mapping[str, Any]) -> None:
         what, done, total = data["what"], data["done"], data.get("total")
         of = f"{done:,}/{total:,}" if total is not None else f"{done:,}"
+        if data.get("unit") == "bytes":
+            of = self._bytes(what, done, total)
         left = data.get("left")
         soon = "" if left is None else f" · {duration(left)} left"
         self._row(what, done, total, f"{what} {of}{soon}")
         if self._bars and total is not None and done >= total:
             self._bars.remove(what)
+
+    def _bytes(self, what: str, done: int, total: int | None) -> str:
+        """`3.4 MB of 11 GB · 25 MB/s · 7:20 min left`, at the pace since the first sight of it."""
+        first, began, last = self._came.get(what, (done, time.monotonic(), done))
+        if done < last:  # it began anew
+            first, began = done, time.monotonic()
+        self._came[what] = (first, began, done)
+        parts = [size(done) if total is None else f"{size(done)} of {size(total)}"]
+        took = time.monotonic() - began
+        if took >= 0.5 and done > first:
+            pace = (done - first) / took
+            parts += [f"{size(pace)}/s"]
+            parts += [f"{duration((total - done) / pace)} left"] if total is not None else []
+        return " · ".join(parts)
 
     def _on_epoch(self, data: Mapping[str, Any]) -> None:
         score = data.get("val_mean_iou", data.get("score"))

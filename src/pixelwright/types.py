@@ -122,7 +122,7 @@ class Event:
             `seconds`, `best` (whether it is the best so far).
         save: `path`.
         progress: `what` ("predict", "evaluate", "check", ...), `done`, `total`; `left`, seconds to
-            go of the whole job, where that is known.
+            go of the whole job, where that is known; `unit`, "bytes" where bytes are counted.
         note: `text`, one sentence for the user.
         stop: `why`.
     """

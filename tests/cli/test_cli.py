@@ -39,7 +39,8 @@ def test_help_lists_every_command_in_one_line_each(say: Say) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "predict", "data check", "data show", "models", "runs"]
+    "command",
+    ["train", "evaluate", "predict", "data check", "data show", "data get", "models", "runs"],
 )
 def test_every_command_has_help(say: Say, command: str) -> None:
     code, out, _ = say(*command.split(), "--help")

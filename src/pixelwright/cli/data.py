@@ -1,10 +1,11 @@
-"""Look at a data set: check every file of it, or show some."""
+"""Look at a data set: check every file of it, show some, or fetch one."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pixelwright.cli import data_get
 from pixelwright.cli._options import Data, Json, Masks
 
 Out = Annotated[Path, typer.Option(help="The picture to write: .jpg or .png.")]
@@ -13,9 +14,12 @@ Count = Annotated[int, typer.Option(min=1, help="How many images.")]
 
 
 def app() -> typer.Typer:
-    built = typer.Typer(help="Check a data set, or show some of it.", rich_markup_mode=None)
+    built = typer.Typer(
+        help="Check a data set, show some of it, or fetch one.", rich_markup_mode=None
+    )
     built.command()(check)
     built.command()(show)
+    built.command()(data_get.get)
     return built
 
 

@@ -1,0 +1,1 @@
+"""Published data sets: where they lie, how they are fetched, checked and unpacked."""
