@@ -29,10 +29,9 @@ def test_rates_rise_by_a_constant_factor() -> None:
 
 
 def test_smoothing_of_a_hand_worked_case() -> None:
-    # One to either side: (3+0+6)/3, (0+6+3)/3; the ends stand alone.
-    assert smooth([3.0, 0.0, 6.0, 3.0], 1).tolist() == [3, 3, 3, 3]
-    # Two to either side: the second has room for one only, the third is (1+2+6+2+9)/5.
-    assert smooth([1.0, 2.0, 6.0, 2.0, 9.0], 2).tolist() == [1, 3, 4, 17 / 3, 9]
+    # One to either side: (3+0)/2, (3+0+6)/3, (0+6+3)/3, (6+3)/2.
+    assert smooth([3.0, 0.0, 6.0, 3.0], 1).tolist() == [1.5, 3, 3, 4.5]
+    assert smooth([3.0, 0.0, 6.0], 0).tolist() == [3, 0, 6]
 
 
 def test_smoothing_leaves_the_lowest_loss_where_it_is() -> None:

@@ -117,10 +117,8 @@ def smooth(losses: Sequence[float], radius: int) -> Float64[np.ndarray, " steps"
     """
     padded = np.concatenate([[0.0], np.cumsum(np.asarray(losses, np.float64))])
     places = np.arange(len(losses))
-    # At an end the window narrows on both sides alike, or the curve would flatten there.
-    reach = np.minimum(radius, np.minimum(places, places[::-1]))
-    sums = padded[places + reach + 1] - padded[places - reach]
-    return np.asarray(sums / (2 * reach + 1))
+    first, last = np.maximum(places - radius, 0), np.minimum(places + radius + 1, len(losses))
+    return np.asarray((padded[last] - padded[first]) / (last - first))
 
 
 def suggest(
@@ -138,13 +136,16 @@ def suggest(
     """
     if len(losses) < 3:
         return Suggestion(None, None, None, "The sweep ended at once: begin at a lower rate.")
-    curve = smooth(losses, window(len(losses)) if radius is None else radius)
+    radius = window(len(losses)) if radius is None else radius
+    curve = smooth(losses, radius)
     lowest = int(curve.argmin())
-    slopes = np.diff(curve[: lowest + 1])
-    if not slopes.size or curve[lowest] >= 0.98 * curve[0]:
+    if not lowest or curve[lowest] >= 0.98 * curve[0]:
         note = "The loss did not fall at any of these rates: is there anything to learn?"
         return Suggestion(None, None, None, note)
-    steepest = rates[int(slopes.argmin())]
+    # Over a stretch: from one step to the next, noise falls faster than any loss.
+    stretch = min(max(4 * radius, 1), lowest)
+    falls = curve[stretch : lowest + 1] - curve[: lowest + 1 - stretch]
+    steepest = rates[int(falls.argmin()) + stretch // 2]
     note = ""
     if lowest >= len(losses) - 2:
         note = "The loss was still falling at the last rate: a higher --high may show more."
