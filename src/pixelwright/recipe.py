@@ -35,6 +35,7 @@ _REGISTRIES = {
     "loss": "pixelwright.losses:losses",
     "optimizer": "pixelwright.training.optim:optimizers",
     "schedule": "pixelwright.training.schedule:schedules",
+    "tracker": "pixelwright.track:trackers",
 }
 
 # Tables that make a file more than a recipe, and the command that reads it.
@@ -75,6 +76,11 @@ DataSpec = Annotated[Spec, _reader("data"), _SPEC_SCHEMA]
 ModelSpec = Annotated[Spec, _reader("model"), _SPEC_SCHEMA]
 OptimizerSpec = Annotated[Spec, _reader("optimizer"), _SPEC_SCHEMA]
 ScheduleSpec = Annotated[Spec, _reader("schedule"), _SPEC_SCHEMA]
+TrackerSpec = Annotated[Spec, _reader("tracker"), _SPEC_SCHEMA]
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, (str, Mapping)) else value
 
 
 def _check_loss(value: object) -> object:
@@ -179,6 +185,9 @@ class Recipe(_Section):
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    track: Annotated[tuple[TrackerSpec, ...], BeforeValidator(_one_or_more)] = Field(
+        (), description="tools that mirror the log: tensorboard, wandb"
+    )
     train: Train = Train()
     augment: Augment = Augment()
 

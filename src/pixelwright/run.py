@@ -32,7 +32,7 @@ _FILES = (
     "model.safetensors",
     "loss_vs_epochs.png",
 )
-_FOLDERS = ("checkpoints", "pictures")
+_FOLDERS = ("checkpoints", "pictures", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True, slots=True)

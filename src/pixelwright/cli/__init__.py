@@ -15,7 +15,18 @@ from typing import Annotated
 import typer
 
 from pixelwright import __version__, share_cores
-from pixelwright.cli import compare, data, evaluate, find_lr, models, predict, report, runs, train
+from pixelwright.cli import (
+    compare,
+    data,
+    evaluate,
+    find_lr,
+    models,
+    predict,
+    report,
+    runs,
+    track,
+    train,
+)
 from pixelwright.errors import PixelwrightError
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -27,6 +38,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.models,
     runs.runs,
     report.report,
+    track.track,
 )
 
 # Typer has carried a click of its own since 0.16; the base of this one is UsageError in both.

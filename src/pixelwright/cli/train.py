@@ -1,5 +1,6 @@
 """Train a model on a recipe, on images and masks, or on with a run."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,10 @@ Overfit = Annotated[
 Out = Annotated[Path | None, typer.Option(help="The run's folder, instead of runs/NAME-NUMBER.")]
 Name = Annotated[str | None, typer.Option(help="The run's name.")]
 Seed = Annotated[int | None, typer.Option(help="Equal seeds give equal runs.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TOOL", help="Mirror the log: tensorboard, wandb. Repeatable."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run SOURCE.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")]
 Force = Annotated[bool, typer.Option("--force", help="Train although the data has problems.")]
@@ -50,6 +55,7 @@ def train(
     tile: Tile = None,
     device: Device = None,
     seed: Seed = None,
+    track: Track = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     force: Force = False,
@@ -69,6 +75,8 @@ def train(
         "tile": tile,
         "device": device,
         "seed": seed,
+        # Quoted as TOML has it.
+        "track": json.dumps(track) if track else None,
     }
     overrides = _overrides(shortcuts, settings or [])
     if overwrite and (out is None or resume):

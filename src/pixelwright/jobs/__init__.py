@@ -1,4 +1,4 @@
-"""Whole jobs, as the user names them: train, evaluate, predict, report, find_lr.
+"""Whole jobs, as the user names them: train, evaluate, predict, report, find_lr, track.
 
     run = train("recipe.toml")
     scores = evaluate(run, split="val")
@@ -9,8 +9,18 @@
 
 from pixelwright.jobs.evaluation import evaluate
 from pixelwright.jobs.learning_rate import RateFinding, find_lr
+from pixelwright.jobs.mirror import track
 from pixelwright.jobs.prediction import Prediction, predict
 from pixelwright.jobs.show import report
 from pixelwright.jobs.training import train
 
-__all__ = ["Prediction", "RateFinding", "evaluate", "find_lr", "predict", "report", "train"]
+__all__ = [
+    "Prediction",
+    "RateFinding",
+    "evaluate",
+    "find_lr",
+    "predict",
+    "report",
+    "track",
+    "train",
+]

@@ -17,6 +17,7 @@ from pixelwright import build
 from pixelwright.data import index
 from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.files import write_bytes, write_text
+from pixelwright.jobs.mirror import mirrored, openers
 from pixelwright.jobs.show import write_pictures, write_scores
 from pixelwright.jobs.watch import watched
 from pixelwright.metrics.scores import Scores
@@ -59,7 +60,8 @@ def train(
         recipe = source if isinstance(source, Recipe) else Recipe.read(source)
         run = _new_run(recipe, out, overwrite)
     try:
-        with run.locked(), watched(on_event) as tell:
+        opened = openers(run, recipe)
+        with run.locked(), watched(on_event) as told, mirrored(run, opened, told) as tell:
             _train(run, recipe, resume, began, tell)
     finally:
         run.discard_if_empty()
@@ -110,7 +112,7 @@ def _check_same(recipe: Recipe, source: object, run: Run) -> None:
     # A run's recipe holds steps where the given one may hold minutes or epochs.
     lengths = {"epochs": 30, "steps": None, "minutes": None, "validate_every": 1.0}
     theirs, ours = (
-        r.model_copy(update={"name": "", "train": r.train.model_copy(update=lengths)})
+        r.model_copy(update={"name": "", "track": (), "train": r.train.model_copy(update=lengths)})
         for r in (given, recipe)
     )
     if _relocated(theirs).to_dict() != _relocated(ours).to_dict():

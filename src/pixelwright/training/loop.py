@@ -277,6 +277,7 @@ def _validate(sitting: Sitting) -> str:
         "val_mean_iou": score,
         "val_mean_dice": scores.mean_dice,
         "val_pixel_accuracy": scores.pixel_accuracy,
+        "val_iou": dict(zip(scores.names, scores.total.iou().tolist(), strict=True)),
         "lr": trainee.optimizer.param_groups[0]["lr"],
         "seconds": round(progress.seconds + time.monotonic() - start, 2),
         "best": best,
