@@ -4,12 +4,16 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelwright.cli._options import Device, Masks, Tile
 from pixelwright.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pixelwright.console import Console
+    from pixelwright.run import Run
 
 Source = Annotated[
     str,
@@ -75,7 +79,6 @@ def train(
         "tile": tile,
         "device": device,
         "seed": seed,
-        # Quoted as TOML has it.
         "track": json.dumps(track) if track else None,
     }
     overrides = _overrides(shortcuts, settings or [])
@@ -87,7 +90,6 @@ def train(
 
     from pixelwright.cli._source import recipe_of, run_of
     from pixelwright.console import Console
-    from pixelwright.metrics.scores import Scores
     from pixelwright.recipe import Recipe
 
     console = Console()
@@ -105,6 +107,12 @@ def train(
 
     with console.watch(quiet=quiet) as on_event:
         run = jobs.train(given, out=out, resume=resume, overwrite=overwrite, on_event=on_event)
+    _show_result(console, run)
+
+
+def _show_result(console: "Console", run: "Run") -> None:
+    from pixelwright.metrics.scores import Scores
+
     if scores := run.scores("val"):
         console.scores(Scores.from_json(scores))
     files = (run.model_file, run.log_file, run.loss_figure, run.pictures, run.report_file)
