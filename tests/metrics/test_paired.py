@@ -18,8 +18,12 @@ def tables(shares: list[float]) -> np.ndarray:
     return found
 
 
+def pixel_accuracy(sums: np.ndarray) -> np.ndarray:
+    return np.asarray(Margins.of(sums).pixel_accuracy())
+
+
 def accuracy(*seeds: list[float]) -> Trained:
-    return Trained.of([tables(shares) for shares in seeds], Margins.pixel_accuracy)
+    return Trained.of([tables(shares) for shares in seeds], pixel_accuracy)
 
 
 def test_an_interval_of_a_hand_worked_case() -> None:
@@ -75,7 +79,8 @@ def test_a_single_seed_beside_several_varies_as_those_do() -> None:
 
 
 def test_the_classes_of_a_score_are_tested_each() -> None:
-    found = estimate(Trained.of([tables([0.2, 0.4]), tables([0.3, 0.4])], Margins.iou))
+    counts = [tables([0.2, 0.4]), tables([0.3, 0.4])]
+    found = estimate(Trained.of(counts, lambda sums: Margins.of(sums).iou()))
     assert found.value.shape == found.low.shape == found.p.shape == (2,)
 
 

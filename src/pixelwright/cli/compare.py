@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pixelwright.cli._options import Json
-from pixelwright.errors import MachineError, RecipeError, unknown
+from pixelwright.errors import MachineError, RecipeError
 
 Sources = Annotated[
     list[Path],
@@ -52,12 +52,6 @@ def compare(
     the other; what is done is skipped, what was stopped goes on.
     """
     from pixelwright.console import Console
-    from pixelwright.metrics.scores import TITLES
-
-    if score is not None and score not in TITLES:
-        raise RecipeError(unknown("score", score, TITLES))
-    chosen: Any = score
-
     from pixelwright.study.compare import compare as compare_all
     from pixelwright.study.compare import is_study
 
@@ -73,7 +67,7 @@ def compare(
         result = compare_all(
             sources,
             split=split,
-            score=chosen,
+            score=score,
             baseline=baseline,
             out=out,
             settings=settings or [],

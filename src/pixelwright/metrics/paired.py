@@ -1,6 +1,6 @@
 """Whether one system scores more than another, over the images of a split and over seeds.
 
-a, b = Trained.of(tables_of_a, Margins.mean_iou), Trained.of(tables_of_b, Margins.mean_iou)
+a, b = Trained.of(counts_of_a, mean_iou), Trained.of(counts_of_b, mean_iou)    # per seed and image
 estimate(a)                     # mean over seeds, 95 % interval
 estimate(a, b)                  # difference of the means, interval, p
 holm([0.01, 0.04, 0.03])        # corrected for three comparisons
@@ -26,14 +26,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Num
 from scipy.special import stdtr, stdtrit
 
-from pixelwright.metrics.confusion import Margins
 from pixelwright.metrics.intervals import LEVEL
 
-Score = Callable[[Margins], Float[np.ndarray, "..."]]
-"""`Margins.mean_iou`, or `Margins.iou` for one number per class."""
+Score = Callable[[Num[np.ndarray, "*stack_and_counts"]], Float[np.ndarray, "..."]]
+"""What follows from counts that were added, or from a stack of them: mean IoU, or the IoU of each
+class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +49,18 @@ class Trained:
     without: Float[np.ndarray, "seeds images *scores"]
 
     @classmethod
-    def of(cls, tables: Sequence[Int64[np.ndarray, "images k k"]], score: Score) -> "Trained":
-        """Score the confusion tables of each seed's network, one per image."""
-        values, without = [], []
-        for per_image in tables:
-            each = Margins.of(per_image)
-            total = Margins(*(part.sum(0) for part in each))
-            values.append(score(total))
-            without.append(score(Margins(*(t - e for t, e in zip(total, each, strict=True)))))
-        return cls(np.stack(values), np.stack(without))
+    def of(cls, counts: Sequence[Num[np.ndarray, "images *counts"]], score: Score) -> "Trained":
+        """Score what was counted on each image with each seed's network.
+
+        Args:
+            counts: Of each seed: anything that adds, image by image.
+            score: Of their sum.
+        """
+        totals = [per_image.sum(0) for per_image in counts]
+        return cls(
+            np.stack([np.asarray(score(total)) for total in totals]),
+            np.stack([score(total - each) for total, each in zip(totals, counts, strict=True)]),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,10 @@ from pathlib import Path
 from pixelwright.errors import CheckpointError, DataError, MachineError, RecipeError, unknown
 from pixelwright.files import write_text
 from pixelwright.jobs.watch import watched
-from pixelwright.metrics.scores import ScoreName
 from pixelwright.recipe import Recipe, setting
 from pixelwright.run import Run
 from pixelwright.study import queue
-from pixelwright.study.comparison import Comparison
+from pixelwright.study.comparison import JUDGED, Comparison
 from pixelwright.study.plan import Cell, Study, flat
 from pixelwright.types import OnEvent
 
@@ -26,7 +25,7 @@ def compare(
     source: str | Path | Sequence[str | Path | Run],
     *,
     split: str = "val",
-    score: ScoreName | None = None,
+    score: str | None = None,
     baseline: str | None = None,
     out: str | Path | None = None,
     settings: Sequence[str] = (),
@@ -56,6 +55,8 @@ def compare(
         MachineError: No run could be trained. Where some could, the result's `failed` says which
             are missing.
     """
+    if score is not None and score not in JUDGED:
+        raise RecipeError(unknown("score", score, JUDGED))
     paths = [source] if isinstance(source, (str, Path)) else list(source)
     with watched(on_event) as tell:
         if len(paths) == 1 and is_study(paths[0]):
@@ -80,7 +81,7 @@ def of_study(
     failed: Sequence[tuple[Cell, str]] = (),
     *,
     split: str = "val",
-    score: ScoreName | None = None,
+    score: str | None = None,
 ) -> Comparison:
     """Compare what is trained of a study.
 
@@ -122,7 +123,7 @@ def of_runs(
     paths: Iterable[str | Path | Run],
     *,
     split: str = "val",
-    score: ScoreName = "mean_iou",
+    score: str = "mean_iou",
     baseline: str | None = None,
 ) -> Comparison:
     """Compare finished runs; those whose recipes differ in nothing but the seed are one case.

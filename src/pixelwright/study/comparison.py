@@ -14,16 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Num
 
 from pixelwright.console import count
 from pixelwright.errors import CheckpointError, DataError, first_few
 from pixelwright.metrics.confusion import Margins
 from pixelwright.metrics.paired import Estimate, Trained, estimate, holm
-from pixelwright.metrics.scores import TITLES, ScoreName, Scores, number, span
+from pixelwright.metrics.scores import TITLES, Scores, number, span
 from pixelwright.run import Run
 
 LEVEL = 0.05
 """A corrected p below this is a difference."""
+
+JUDGED: Mapping[str, str] = {
+    name: TITLES[name] for name in ("mean_iou", "mean_dice", "pixel_accuracy")
+}
+"""The scores by which cases can be judged, and their titles."""
 
 _FEW = 10
 """Pairs up to which every verdict is told; of more, those of the best case."""
@@ -48,7 +54,9 @@ class Case:
     scores: tuple[Scores, ...]
 
     def trained(self, score: str) -> Trained:
-        return Trained.of([s.tables for s in self.scores], getattr(Margins, score))
+        """What its networks score, by the name of a score of `Margins`."""
+        counts = [np.stack(Margins.of(scores.tables), axis=1) for scores in self.scores]
+        return Trained.of(counts, lambda sums: _of_margins(sums, score))
 
     @property
     def parameters(self) -> int | None:
@@ -99,7 +107,7 @@ class Comparison:
 
     name: str
     split: str
-    score: ScoreName
+    score: str
     cases: tuple[Case, ...]
     baseline: str | None = None
     failed: tuple[str, ...] = ()
@@ -112,7 +120,7 @@ class Comparison:
         *,
         name: str = "",
         split: str = "val",
-        score: ScoreName = "mean_iou",
+        score: str = "mean_iou",
         baseline: str | None = None,
         settings: Mapping[str, Sequence[str]] | None = None,
         failed: Sequence[str] = (),
@@ -154,7 +162,7 @@ class Comparison:
     @property
     def title(self) -> str:
         """Of the score."""
-        return TITLES[self.score]
+        return JUDGED[self.score]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -172,10 +180,11 @@ class Comparison:
     def _by_class(self) -> dict[str, Trained]:
         return {case.name: case.trained("iou") for case in self.cases}
 
-    def mean(self, case: Case, score: ScoreName | None = None) -> Estimate:
+    def mean(self, case: Case, score: str | None = None) -> Estimate:
         """The score of a case: its mean over seeds, and the interval over images and seeds."""
-        same = score is None or score == self.score
-        return estimate(self._trained[case.name] if same else case.trained(str(score)))
+        if score is None or score == self.score:
+            return estimate(self._trained[case.name])
+        return estimate(case.trained(score))
 
     def class_means(self, case: Case) -> Estimate:
         """The IoU of every class."""
@@ -333,7 +342,7 @@ class Comparison:
             "runs": [str(run.path) for run in case.runs],
             "seconds": list(case.seconds),
             "by_seed": [_null(getattr(scores, self.score)) for scores in case.scores],
-            **{name: _ends(self.mean(case, name)) for name in TITLES},
+            **{name: _ends(self.mean(case, name)) for name in JUDGED},
             "iou": {name: _ends(by_class, k) for k, name in enumerate(self.classes)},
         }
 
@@ -357,6 +366,11 @@ class Comparison:
         lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
         told = "".join(f"<li>{escape(line)}</li>" for line in [*self.verdicts(), *self.notes()])
         return f"<p>{escape(self.headline())}</p><table>{''.join(lines)}</table><ul>{told}</ul>"
+
+
+def _of_margins(sums: Num[np.ndarray, "*stack 3 k"], score: str) -> Float[np.ndarray, "..."]:
+    found: np.ndarray = getattr(Margins(*np.moveaxis(sums, -2, 0)), score)()
+    return found
 
 
 def _scores(run: Run, split: str) -> Scores | None:

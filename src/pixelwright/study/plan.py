@@ -25,9 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pixelwright.data import index
 from pixelwright.errors import RecipeError, first_few, unknown
-from pixelwright.metrics.scores import TITLES, ScoreName
 from pixelwright.recipe import Recipe, read_table, setting
 from pixelwright.run import Run
+from pixelwright.study.comparison import JUDGED
 
 _OWN = ("study", "grid", "case")
 _SPECS = ("data", "model", "loss", "train.optimizer", "train.schedule")
@@ -43,7 +43,7 @@ class _Head(BaseModel):
     name: str = Field("", pattern=r"^[^/\\]*$")
     baseline: str | None = None
     out: Path | None = None
-    score: ScoreName = "mean_iou"
+    score: str = "mean_iou"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Study:
     cells: tuple[Cell, ...]
     settings: Mapping[str, tuple[str, ...]]
     baseline: str | None
-    score: ScoreName
+    score: str
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -186,6 +186,8 @@ def _head(table: object, where: str) -> _Head:
         raise RecipeError(
             f"{where}: seeds = {list(head.seeds)} must be different and not negative."
         )
+    if head.score not in JUDGED:
+        raise RecipeError(f"{where}: {unknown('score', head.score, JUDGED)}")
     return head
 
 
@@ -195,8 +197,6 @@ def _sentence(error: Any) -> str:
         return unknown("key of study", key, _Head.model_fields)
     if error["type"] == "missing":
         return f"study.{key} is missing: say which, as {key} = [0, 1, 2]."
-    if key == "score":
-        return unknown("score", str(error["input"]), TITLES)
     message: str = error["msg"].removeprefix("Value error, ")
     return f"study.{key} = {error['input']!r}: {message[0].lower()}{message[1:].rstrip('.')}."
 
