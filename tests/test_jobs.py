@@ -72,8 +72,42 @@ def test_the_log_has_an_epoch_a_row_and_states_the_largest_input(run: Run) -> No
 
 def test_evaluating_again_gives_the_scores_of_the_run(run: Run) -> None:
     stored = run.scores("val")
-    scores = jobs.evaluate(run, on_event=silent)
-    assert scores.to_json()["tables"] == stored["tables"]
+    assert jobs.evaluate(run, on_event=silent).to_json() == stored
+    assert stored["details"]["losses"].keys() == {"cross-entropy", "dice", "focal"}
+    assert stored["losses"]["cross-entropy"]["value"] == pytest.approx(stored["loss"])
+
+
+def test_a_sum_of_losses_is_told_with_each_of_its_terms(tmp_path: Path) -> None:
+    data = tiny.draw_folders(tmp_path / "data")
+    subject = recipe(data, epochs=1)
+    loss = "cross-entropy:weights=median-frequency + 0.5*dice"
+    subject = subject.model_copy(update={"loss": loss})
+    run = jobs.train(subject, out=tmp_path / "run", on_event=silent)
+    losses = {name: row["value"] for name, row in run.scores("val")["losses"].items()}
+    assert losses.keys() == {loss, *loss.split(" + 0.5*"), "cross-entropy", "focal"}
+    terms = losses["cross-entropy:weights=median-frequency"] + 0.5 * losses["dice"]
+    assert losses[loss] == pytest.approx(terms)
+    assert run.scores("val")["loss"] == pytest.approx(terms)
+    assert run.log()[-2]["val_loss"] == pytest.approx(terms, rel=1e-4)
+    other = tiny.draw_folders(tmp_path / "other", seed=9)
+    (tmp_path / "data" / "masks" / "00.png").unlink()
+    with pytest.warns(UserWarning, match="class weights come from the training images"):
+        elsewhere = jobs.evaluate(run, data=other, on_event=silent)
+    assert elsewhere.loss is None
+    assert elsewhere.losses().keys() == {"cross-entropy", "dice", "focal"}
+
+
+def test_pictures_too_large_for_one_pass_are_measured_in_parts(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = jobs.evaluate(run, on_event=silent)
+    monkeypatch.setattr("pixelwright.build.scoring.WHOLE_PIXELS", 100)
+    parts = jobs.evaluate(run, tile=32, on_event=silent)
+    assert np.array_equal(parts.tables, whole.tables)
+    assert parts.details
+    assert whole.details
+    np.testing.assert_allclose(parts.details.bins, whole.details.bins, rtol=1e-4, atol=1e-2)
+    assert parts.losses()["focal"][0] == pytest.approx(whole.losses()["focal"][0], rel=1e-4)
 
 
 def test_evaluating_by_tiles_gives_the_scores_of_whole_passes(run: Run) -> None:

@@ -5,7 +5,7 @@ model = build.load_model(run)           # the kept model, its classes and its pr
 predictor = model.predictor(tile=256)
 """
 
-from pixelwright.build.assembly import OVERFIT_GOAL, Training, training
+from pixelwright.build.assembly import OVERFIT_GOAL, Training, loss_terms, training
 from pixelwright.build.model import Model, describe, load_model, network
 from pixelwright.build.scoring import Scorer
 
@@ -16,6 +16,7 @@ __all__ = [
     "Training",
     "describe",
     "load_model",
+    "loss_terms",
     "network",
     "training",
 ]

@@ -18,7 +18,7 @@ from pixelwright.build.scoring import Scorer
 from pixelwright.data import counts, index
 from pixelwright.data.loader import Loader
 from pixelwright.errors import PixelwrightWarning, RecipeError
-from pixelwright.losses._combine import build_loss
+from pixelwright.losses._combine import Term, build_terms, combine
 from pixelwright.metrics.scores import Scores
 from pixelwright.nn.receptive import Field, field_of
 from pixelwright.recipe import Recipe
@@ -58,16 +58,16 @@ class Training:
 
     def validate(self, model: nn.Module, on_event: OnEvent = silent) -> Scores:
         """Scores on the validation split, computed as training computes."""
-        return self.score(model, "val", with_loss=True, fast=True, on_event=on_event)
+        return self.score(model, "val", depth="loss", fast=True, on_event=on_event)
 
     def validation_seconds(self, model: nn.Module) -> float:
         """How long `validate` would take, from the time of a few images."""
         entries = self.index.splits["val"]
         some = entries[:: max(len(entries) // 4, 1)][:4]
         # The first pass pays for memory and for the choice of kernels.
-        self.score(model, "val", with_loss=True, fast=True, entries=some[:1])
+        self.score(model, "val", depth="loss", fast=True, entries=some[:1])
         start = time.monotonic()
-        self.score(model, "val", with_loss=True, fast=True, entries=some)
+        self.score(model, "val", depth="loss", fast=True, entries=some)
         return (time.monotonic() - start) * len(entries) / len(some)
 
 
@@ -91,8 +91,7 @@ def training(recipe: Recipe) -> Training:
     _check_guard(recipe, found, field)
     train = recipe.train
     loader = training_crops(recipe, found)
-    weights = _class_weights(found)
-    loss = build_loss(recipe.loss, len(classes), weights)
+    terms = loss_terms(recipe, len(classes), lambda: found)
     schedule = schedules.build(train.schedule)
     callbacks: list[Callback] = [schedule] if isinstance(schedule, Plateau) else []
     if train.patience:
@@ -101,7 +100,7 @@ def training(recipe: Recipe) -> Training:
         callbacks.append(Goal(OVERFIT_GOAL))
     trainee = Trainee(
         model=model,
-        loss=loss,
+        loss=combine(terms),
         optimizer=optimizers.build(train.optimizer, model=model, lr=train.lr),
         schedule=schedule,
         lr=train.lr,
@@ -116,8 +115,23 @@ def training(recipe: Recipe) -> Training:
         accumulate=_accumulate(recipe),
         field=field,
         header=header(recipe, classes),
-        score=Scorer(found, recipe.channels, field, engine, recipe.tile, loss),
+        score=Scorer(found, recipe.channels, field, engine, recipe.tile, terms),
     )
+
+
+def loss_terms(recipe: Recipe, classes: int, data: Callable[[], Index]) -> list[Term]:
+    """The losses that a recipe names.
+
+    Args:
+        recipe: Its `loss`.
+        classes: Number of classes.
+        data: Asked for the training images, only where the loss takes its weights from them.
+    """
+
+    def weights(scheme: str) -> Float64[np.ndarray, " k"]:
+        return _class_weights(data())(scheme)
+
+    return build_terms(recipe.loss, classes, weights)
 
 
 def _class_weights(found: Index) -> Callable[[str], Float64[np.ndarray, " k"]]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from pixelwright.build.scoring import Scorer
 from pixelwright.errors import CheckpointError, DataError
 from pixelwright.inference.predictor import Predictor
+from pixelwright.losses._combine import Term
 from pixelwright.models import models
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import Field, field_of
@@ -79,8 +80,13 @@ class Model:
             device=self.engine.device,
         )
 
-    def scorer(self, found: Index, tile: int | None = None) -> Scorer:
+    def scorer(self, found: Index, tile: int | None = None, terms: Sequence[Term] = ()) -> Scorer:
         """Scores this model on other data.
+
+        Args:
+            found: The data.
+            tile: Most pixels to a side.
+            terms: The loss that the model was trained with.
 
         Raises:
             DataError: The data has other classes.
@@ -90,7 +96,7 @@ class Model:
                 f"The data has {len(found.classes)} classes ({', '.join(found.classes.names)}), "
                 f"the model {len(self.classes)} ({', '.join(self.classes.names)})."
             )
-        return Scorer(found, self.channels, self.field, self.engine, tile or self.tile)
+        return Scorer(found, self.channels, self.field, self.engine, tile or self.tile, terms)
 
 
 def load_model(run: Run, device: str = "auto") -> Model:

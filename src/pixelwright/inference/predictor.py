@@ -26,6 +26,8 @@ WHOLE_PIXELS = 2**22
 
 USUAL_TILE = 1024
 
+_CPU = torch.device("cpu")
+
 
 class Predictor:
     """A model that takes images of any size, down to one pixel.
@@ -72,13 +74,15 @@ class Predictor:
                 f"model takes. Use a tile of {field.multiple} px or more."
             )
 
-    def logits(self, image: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "k h w"]:
-        """Scores before softmax, on the CPU.
+    def logits(
+        self, image: UInt8[np.ndarray, "h w c"], *, on_device: bool = False
+    ) -> Float[Tensor, "k h w"]:
+        """Scores before softmax, on the CPU, or on the model's device where more is computed there.
 
         Raises:
             PredictError: The image has no pixels, or the model cannot predict it by tiles.
         """
-        return self._stitch(image, lambda logits: logits)
+        return self._stitch(image, lambda logits: logits, self.device if on_device else _CPU)
 
     def probabilities(self, image: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "k h w"]:
         """The share of each class, summing to one at every pixel; at least float32, on the CPU.
@@ -86,7 +90,7 @@ class Predictor:
         Raises:
             PredictError: As `logits`.
         """
-        return self._stitch(image, lambda logits: logits.softmax(dim=0))
+        return self._stitch(image, lambda logits: logits.softmax(dim=0), _CPU)
 
     def labels(self, image: UInt8[np.ndarray, "h w c"]) -> UInt[np.ndarray, "h w"]:
         """The most likely class of each pixel; uint8, or uint16 above 256 classes.
@@ -157,11 +161,14 @@ class Predictor:
         return logits
 
     def _stitch(
-        self, image: UInt8[np.ndarray, "h w c"], change: Callable[[Tensor], Tensor]
+        self,
+        image: UInt8[np.ndarray, "h w c"],
+        change: Callable[[Tensor], Tensor],
+        device: torch.device,
     ) -> Float[Tensor, "k h w"]:
         stitched = None
         for window, logits in self.logit_tiles(image):
-            part = change(logits.to(torch.promote_types(logits.dtype, torch.float32))).cpu()
+            part = change(logits.to(torch.promote_types(logits.dtype, torch.float32))).to(device)
             if stitched is None:
                 stitched = part.new_empty((len(part), *image.shape[:2]))
             stitched[:, *_slices(window)] = part

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pixelwright import build
 from pixelwright.data import index
-from pixelwright.errors import PixelwrightWarning
+from pixelwright.errors import DataError, PixelwrightWarning
 from pixelwright.jobs.show import write_scores
 from pixelwright.jobs.watch import watched
+from pixelwright.losses._combine import Term
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
@@ -46,27 +47,48 @@ def evaluate(
     """
     run = Run.open(run)
     model = build.load_model(run, device)
-    own = Recipe.read(run.recipe_file).data
+    recipe = Recipe.read(run.recipe_file)
+    own = recipe.data
     spec = own if data is None else Spec.parse(data) if isinstance(data, str) else data
     where = str(index.layouts.resolve(spec))
     with watched(on_event) as tell:
         found = _with_classes(index.load(spec), model.classes)
-        scorer = model.scorer(found, tile)
+        terms = _terms(recipe, found if data is None else None, model.classes)
+        scorer = model.scorer(found, tile, terms)
         is_test = bool(scorer.entries(split)) and _is_test(found, split)
         if is_test:
             _warn_of_looks(run, split, where)
-        scores = scorer(model.network, split, on_event=tell)
+        scores = scorer(model.network, split, depth="all", on_event=tell)
         if is_test:
             # Before anyone sees the scores.
             run.count_look(split, where)
-    # The loss of the kept model on the same images was measured after training.
-    loss = run.scores(split).get("loss") if data is None else None
-    scores = replace(scores, data=str(spec), loss=loss)
+    scores = replace(scores, data=str(spec))
     if data is None:
         write_scores(run, scores, str(spec))
     if is_test and run.report_file.is_file():
         page.write(run)
     return scores
+
+
+def _terms(recipe: Recipe, own: Index | None, classes: Classes) -> list[Term]:
+    """The losses that the model was trained with; class weights come from its training images."""
+
+    def training_data() -> Index:
+        found = own or _with_classes(index.load(recipe.data), classes)
+        if not found.splits.get("train"):
+            raise DataError(f"{recipe.data} has no split 'train'.")
+        return found
+
+    try:
+        return build.loss_terms(recipe, len(classes), training_data)
+    except DataError as error:
+        warnings.warn(
+            f"The loss '{recipe.loss}' is not told: its class weights come from the training "
+            f"images, which cannot be read. {error}",
+            PixelwrightWarning,
+            stacklevel=3,
+        )
+        return []
 
 
 def _is_test(found: Index, split: str) -> bool:

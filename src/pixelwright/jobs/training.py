@@ -257,14 +257,14 @@ def _finish(
     figures.loss_vs_epochs(run.log(), run.loss_figure)
     model = build.load_model(run, str(built.trainee.engine.device))
     scorer = built.score
-    scores = scorer(model.network, "val", with_loss=True, on_event=on_event)
+    scores = scorer(model.network, "val", depth="all", on_event=on_event)
     write_scores(run, scores, str(recipe.data))
     write_pictures(run, scores, scorer.entries("val"), model)
     # As many training images as validation ones say how far the model is over-fitted.
     train_entries = built.index.splits["train"]
     every = -(-len(train_entries) // max(len(scores.keys), 1))
     some = scorer(
-        model.network, "train", with_loss=True, entries=train_entries[::every], on_event=on_event
+        model.network, "train", depth="loss", entries=train_entries[::every], on_event=on_event
     )
     write_scores(run, some, str(recipe.data))
     if recipe.train.overfit:

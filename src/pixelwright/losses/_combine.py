@@ -1,5 +1,8 @@
 """Weighted sums of losses: "cross-entropy + 0.5*dice:smooth=1"."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -18,8 +21,16 @@ def problems(text: str) -> list[str]:
     return [problem for _, spec in terms for problem in losses.problems(spec)]
 
 
-def build_loss(text: str, classes: int, class_weights: ClassWeights) -> Loss:
-    """Build a loss, or a weighted sum of several.
+class Term(NamedTuple):
+    """One loss of a sum: its factor, its name as in a recipe, and itself."""
+
+    factor: float
+    name: str
+    loss: Loss
+
+
+def build_terms(text: str, classes: int, class_weights: ClassWeights) -> list[Term]:
+    """Build the losses of a sum.
 
     Args:
         text: As in a recipe.
@@ -31,19 +42,23 @@ def build_loss(text: str, classes: int, class_weights: ClassWeights) -> Loss:
     """
     if found := problems(text):
         raise RecipeError(" ".join(found))
-    terms = [
-        (factor, losses.build(spec, classes=classes, class_weights=class_weights))
+    return [
+        Term(factor, str(spec), losses.build(spec, classes=classes, class_weights=class_weights))
         for factor, spec in parse_sum(text)
     ]
-    return combine(terms)
 
 
-def combine(terms: list[tuple[float, Loss]]) -> Loss:
+def combine(terms: Sequence[Term]) -> Loss:
     """The weighted sum of losses as one loss."""
-    if len(terms) == 1 and terms[0][0] == 1:
-        return terms[0][1]
+    if len(terms) == 1 and terms[0].factor == 1:
+        return terms[0].loss
 
     def weighted_sum(logits: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([factor * loss(logits, target) for factor, loss in terms]).sum()
+        return torch.stack([factor * loss(logits, target) for factor, _, loss in terms]).sum()
 
     return weighted_sum
+
+
+def build_loss(text: str, classes: int, class_weights: ClassWeights) -> Loss:
+    """Build a loss, or a weighted sum of several; see `build_terms`."""
+    return combine(build_terms(text, classes, class_weights))

@@ -1,7 +1,7 @@
 """How sure a score is: the bootstrap over images."""
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, Num
 
 from pixelwright.metrics.confusion import Margins
 
@@ -14,28 +14,43 @@ _CHUNK = 4_000_000
 def resample(
     tables: Int64[np.ndarray, "images k k"], *, draws: int = DRAWS, seed: int = 0
 ) -> Margins:
-    """The pooled counts of `draws` data sets as large as this one, drawn from its images.
+    """The pooled margins of `draws` data sets, as `resample_sums` draws them.
+
+    Args:
+        tables: One confusion table per image.
+        draws: See there.
+        seed: See there.
+    """
+    # The scores need 3k numbers per image, not k*k.
+    margins = np.stack(Margins.of(tables), axis=1)
+    return Margins(*np.moveaxis(resample_sums(margins, draws=draws, seed=seed), 1, 0))
+
+
+def resample_sums(
+    values: Num[np.ndarray, "images *n"], *, draws: int = DRAWS, seed: int = 0
+) -> Float64[np.ndarray, "draws *n"]:
+    """The sums over `draws` data sets as large as this one, drawn from its images.
 
     Images are drawn with replacement, never pixels: pixels of one image are not independent, and
     resampling them would make every interval far too narrow.
 
     Args:
-        tables: One confusion table per image.
+        values: Whatever adds, of each image.
         draws: 2000 gives about two stable digits of an interval's ends.
-        seed: Equal seeds give equal intervals on every machine.
+        seed: Equal seeds draw the same images on every machine, for whatever is summed.
 
     Paper: Efron, 1979, https://doi.org/10.1214/aos/1176344552
     """
-    images, classes = tables.shape[:2]
-    # The scores need 3k numbers per image, not k*k, and float64 adds pixel counts exactly.
-    per_image = np.concatenate(Margins.of(tables), axis=-1).astype(np.float64)
+    images = len(values)
+    # float64 adds pixel counts exactly.
+    per_image = values.reshape(images, -1).astype(np.float64)
     generator = np.random.default_rng(seed)
-    pooled = []
     step = max(1, _CHUNK // images)
-    for start in range(0, draws, step):
-        count = min(step, draws - start)
-        pooled.append(_how_often(generator, count, images) @ per_image)
-    return Margins(*np.split(np.concatenate(pooled), [classes, 2 * classes], axis=-1))
+    sums = [
+        _how_often(generator, min(step, draws - start), images) @ per_image
+        for start in range(0, draws, step)
+    ]
+    return np.concatenate(sums).reshape(draws, *values.shape[1:])
 
 
 def _how_often(

@@ -8,7 +8,7 @@ scores.to_json()                                   # for scores-val.json; read b
 import html
 import importlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,16 +17,23 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from pixelwright.errors import CheckpointError, PixelwrightError, first_few
+from pixelwright.metrics.calibration import Calibration
 from pixelwright.metrics.confusion import Confusion, Margins
-from pixelwright.metrics.intervals import percentiles, resample
+from pixelwright.metrics.details import Details
+from pixelwright.metrics.intervals import percentiles, resample, resample_sums
 
-ScoreName = Literal["mean_iou", "mean_dice", "pixel_accuracy"]
+ScoreName = Literal[
+    "mean_iou", "mean_dice", "pixel_accuracy", "mean_boundary_iou", "calibration_error"
+]
 
 TITLES: Mapping[ScoreName, str] = {
     "mean_iou": "mean IoU",
     "mean_dice": "mean Dice",
     "pixel_accuracy": "pixel accuracy",
+    "mean_boundary_iou": "mean boundary IoU",
+    "calibration_error": "calibration error",
 }
+_OF_DETAILS = ("mean_boundary_iou", "calibration_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,8 @@ class Scores:
         loss: Mean loss, or None where it was not measured.
         split: The split's name.
         data: The data's spec, as a user writes it.
+        details: What else was counted on each image, or None: then boundary IoU and calibration
+            error are NaN, and there are no losses.
     """
 
     names: tuple[str, ...]
@@ -48,6 +57,7 @@ class Scores:
     loss: float | None = None
     split: str = "val"
     data: str = ""
+    details: Details | None = None
 
     @classmethod
     def of_images(
@@ -58,13 +68,15 @@ class Scores:
         loss: float | None = None,
         split: str = "val",
         data: str = "",
+        details: Details | None = None,
     ) -> "Scores":
         """Collect the counts of images, each under its key."""
         counted = list(images)
         tables = np.zeros((len(counted), len(names), len(names)), np.int64)
         for position, (_, confusion) in enumerate(counted):
             tables[position] = confusion.counts
-        return cls(tuple(names), tuple(key for key, _ in counted), tables, loss, split, data)
+        keys = tuple(key for key, _ in counted)
+        return cls(tuple(names), keys, tables, loss, split, data, details)
 
     @cached_property
     def total(self) -> Confusion:
@@ -84,6 +96,14 @@ class Scores:
         return self.total.pixel_accuracy()
 
     @property
+    def mean_boundary_iou(self) -> float:
+        return float(np.nan if self.details is None else self.details.boundary.mean_iou())
+
+    @property
+    def calibration_error(self) -> float:
+        return float(np.nan if self.details is None else self.details.calibration.error())
+
+    @property
     def undefined(self) -> tuple[str, ...]:
         """Classes that occur neither in truth nor in prediction: no mean counts them."""
         iou = self.total.iou()
@@ -93,22 +113,62 @@ class Scores:
     def _drawn(self) -> Margins:
         return resample(self.tables)
 
+    @cached_property
+    def _drawn_boundary(self) -> Margins:
+        assert self.details is not None
+        return Margins(*np.moveaxis(resample_sums(self.details.boundaries), 1, 0))
+
     def interval(self, name: ScoreName) -> tuple[float, float]:
         """The 95 % bootstrap interval over images; NaN, NaN where fewer than two images count."""
-        counted = int((self.tables.sum((1, 2)) > 0).sum())
-        if counted < 2:
+        if int((self.tables.sum((1, 2)) > 0).sum()) < 2:
             return math.nan, math.nan
-        low, high = percentiles(np.asarray(getattr(self._drawn, name)())).tolist()
+        if self.details is None and name in _OF_DETAILS:
+            return math.nan, math.nan
+        low, high = percentiles(self._drawn_score(name)).tolist()
         return low, high
+
+    def _drawn_score(self, name: ScoreName) -> Float[np.ndarray, " draws"]:
+        if name == "mean_boundary_iou":
+            return self._drawn_boundary.mean_iou()
+        if name == "calibration_error":
+            assert self.details is not None
+            sums = resample_sums(self.details.bins)
+            return Calibration(*np.moveaxis(sums, 1, 0)).error()
+        return np.asarray(getattr(self._drawn, name)())
 
     def iou_intervals(self) -> Float64[np.ndarray, "k 2"]:
         """The 95 % interval of each class's IoU; NaN where fewer than two images have the class."""
-        ends = np.full((len(self.names), 2), math.nan)
-        per_image = Margins.of(self.tables)
-        often = ((per_image.truth + per_image.predicted) > 0).sum(0) >= 2
-        if often.any():
-            ends[often] = percentiles(self._drawn.iou()[:, often]).T
-        return ends
+        return _class_intervals(Margins.of(self.tables), lambda: self._drawn)
+
+    def boundary_iou(self) -> Float[np.ndarray, " k"]:
+        """Boundary IoU of each class; NaN where it has no boundary, or none was measured."""
+        if self.details is None:
+            return np.full(len(self.names), math.nan)
+        return self.details.boundary.iou()
+
+    def boundary_intervals(self) -> Float64[np.ndarray, "k 2"]:
+        """The 95 % interval of each class's boundary IoU; NaN as for `iou_intervals`."""
+        if self.details is None:
+            return np.full((len(self.names), 2), math.nan)
+        per_image = Margins(*np.moveaxis(self.details.boundaries, 1, 0))
+        return _class_intervals(per_image, lambda: self._drawn_boundary)
+
+    def losses(self) -> dict[str, tuple[float, float, float]]:
+        """Each measured loss, by its name in a recipe: mean over the pixels, and its interval."""
+        if self.details is None or not self.details.losses:
+            return {}
+        pixels = self.tables.sum((1, 2)).astype(np.float64)
+        sums = np.stack([*self.details.losses.values(), pixels], axis=1)
+        total = sums.sum(0)
+        ends = np.full((2, sums.shape[1]), math.nan)
+        if int((pixels > 0).sum()) >= 2:
+            drawn = resample_sums(sums)
+            some = drawn[:, -1] > 0
+            ends = percentiles(drawn[some] / drawn[some, -1:])
+        return {
+            name: (float(total[i] / total[-1]) if total[-1] else math.nan, *ends[:, i].tolist())
+            for i, name in enumerate(self.details.losses)
+        }
 
     def image_mean_iou(self) -> Float[np.ndarray, " images"]:
         """Mean IoU of each image by itself; NaN where nothing is counted."""
@@ -149,28 +209,35 @@ class Scores:
             low, high = self.interval(name)
             table[name] = _or_null(getattr(self, name))
             table[f"{name}_low"], table[f"{name}_high"] = _or_null(low), _or_null(high)
-        columns = zip(
-            self.names,
-            total.iou(),
-            self.iou_intervals(),
-            total.dice(),
-            total.accuracy(),
-            total.pixels,
-            strict=True,
-        )
+        ends, edge_ends = self.iou_intervals(), self.boundary_intervals()
+        columns = {
+            "iou": total.iou(),
+            "iou_low": ends[:, 0],
+            "iou_high": ends[:, 1],
+            "dice": total.dice(),
+            "accuracy": total.accuracy(),
+            "boundary_iou": self.boundary_iou(),
+            "boundary_iou_low": edge_ends[:, 0],
+            "boundary_iou_high": edge_ends[:, 1],
+        }
         table["classes"] = {
             name: {
-                "iou": _or_null(iou),
-                "iou_low": _or_null(low),
-                "iou_high": _or_null(high),
-                "dice": _or_null(dice),
-                "accuracy": _or_null(accuracy),
-                "pixels": int(pixels),
+                **{title: _or_null(values[k]) for title, values in columns.items()},
+                "pixels": int(total.pixels[k]),
             }
-            for name, iou, (low, high), dice, accuracy, pixels in columns
+            for k, name in enumerate(self.names)
         }
+        table["losses"] = {
+            name: dict(zip(("value", "low", "high"), map(_or_null, found), strict=True))
+            for name, found in self.losses().items()
+        }
+        titles = ("from", "to", "pixels", "confidence", "accuracy")
+        rows = self.details.calibration.rows() if self.details else []
+        table["calibration"] = [dict(zip(titles, row, strict=True)) for row in rows]
         table["undefined"] = list(self.undefined)
-        return {**table, "keys": list(self.keys), "tables": self.tables.tolist()}
+        table["confusion"] = total.counts.tolist()
+        table |= {"keys": list(self.keys), "tables": self.tables.tolist()}
+        return {**table, "details": self.details.to_json() if self.details else None}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> "Scores":
@@ -183,7 +250,11 @@ class Scores:
             names, keys = tuple(table["classes"]), tuple(table["keys"])
             tables = np.array(table["tables"], np.int64).reshape(len(keys), len(names), len(names))
             loss = None if table["loss"] is None else float(table["loss"])
-            return cls(names, keys, tables, loss, str(table["split"]), str(table["data"]))
+            details = None
+            if table.get("details") is not None:  # older files have none
+                details = Details.from_json(table["details"], len(keys), len(names))
+            split, data = str(table["split"]), str(table["data"])
+            return cls(names, keys, tables, loss, split, data, details)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"These are not scores that Pixelwright wrote: {type(error).__name__} {error}. "
@@ -194,15 +265,18 @@ class Scores:
         """Rows to print: a header, one per class, and the means."""
         total = self.total
         iou, dice, accuracy = total.iou(), total.dice(), total.accuracy()
-        ends = self.iou_intervals()
-        rows: list[tuple[str, ...]] = []
-        rows.append(("class", "IoU", "95 % interval", "Dice", "accuracy", "pixels"))
+        ends, edges = self.iou_intervals(), self.boundary_iou()
+        # Scores without details have no column of n/a.
+        title, places = (("boundary IoU",), 1) if self.details else ((), 0)
+        rows = [("class", "IoU", "95 % interval", *title, "Dice", "accuracy", "pixels")]
         for k, name in enumerate(self.names):
-            found = number(iou[k]), span(*ends[k]), number(dice[k]), number(accuracy[k])
+            edge = (number(edges[k]),)[:places]
+            found = number(iou[k]), span(*ends[k]), *edge, number(dice[k]), number(accuracy[k])
             rows.append((name, *found, f"{total.pixels[k]:,}"))
-        mean = number(self.mean_iou), span(*self.interval("mean_iou")), number(self.mean_dice)
-        rows.append(("mean", *mean, number(self.pixel_accuracy), f"{total.pixels.sum():,}"))
-        return rows
+        edge = (number(self.mean_boundary_iou),)[:places]
+        mean = number(self.mean_iou), span(*self.interval("mean_iou")), *edge
+        means = *mean, number(self.mean_dice), number(self.pixel_accuracy)
+        return [*rows, ("mean", *means, f"{total.pixels.sum():,}")]
 
     def notes(self) -> list[str]:
         """What a reader of the numbers has to know, one sentence each; often none."""
@@ -220,9 +294,27 @@ class Scores:
         ]
         if absent:
             notes.append(f"Predicted but never true, so IoU 0 in the mean: {first_few(absent)}.")
+        if not math.isnan(self.calibration_error):
+            notes.append(self._calibration_note())
+        if losses := self.losses():
+            told = [
+                f"{name} {number(value)} ({span(low, high)})"
+                for name, (value, low, high) in losses.items()
+            ]
+            notes.append(f"Losses, with 95 % intervals: {'; '.join(told)}.")
         if math.isnan(self.interval("mean_iou")[0]):
             notes.append("No intervals: they need two labelled images or more.")
         return notes
+
+    def _calibration_note(self) -> str:
+        assert self.details is not None
+        bias = 100 * self.details.calibration.bias()
+        side = f"{abs(bias):.1f} points {'above' if bias > 0 else 'below'} its accuracy"
+        ends = span(*self.interval("calibration_error"))
+        return (
+            f"Calibration error {number(self.calibration_error)} ({ends}): the model's mean "
+            f"confidence is {side if abs(bias) >= 0.05 else 'equal to its accuracy'}."
+        )
 
     def verdict(self) -> str:
         """One line: the mean IoU, its interval, and on how many images."""
@@ -254,6 +346,16 @@ class Scores:
         lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
         notes = "".join(f"<br>{html.escape(note)}" for note in self.notes())
         return f"<p>{html.escape(self.verdict())}{notes}</p><table>{''.join(lines)}</table>"
+
+
+def _class_intervals(
+    per_image: Margins, drawn: Callable[[], Margins]
+) -> Float64[np.ndarray, "k 2"]:
+    ends = np.full((per_image.truth.shape[1], 2), math.nan)
+    often = ((per_image.truth + per_image.predicted) > 0).sum(0) >= 2
+    if often.any():
+        ends[often] = percentiles(drawn().iou()[:, often]).T
+    return ends
 
 
 def number(value: float) -> str:
