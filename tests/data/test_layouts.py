@@ -163,6 +163,24 @@ def test_f20_palette_masks_are_read_by_index(tmp_path: Path) -> None:
     assert load(spec).classes.values == {0: 0, 1: 1, 2: 2}
 
 
+def test_a_test_split_is_held_out_before_the_validation_split(tmp_path: Path) -> None:
+    spec = tiny.draw_folders(tmp_path, count=10)
+    splits = load(Spec("folders", {**spec.options, "test": 0.2, "val": 0.25})).splits
+    assert {split: len(entries) for split, entries in splits.items()} == {
+        "train": 6,
+        "val": 2,
+        "test": 2,
+    }
+    assert len({entry.key for entries in splits.values() for entry in entries}) == 10
+
+
+def test_a_test_split_is_not_held_out_where_a_folder_is_one(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        tiny.draw_folders(tmp_path / split, count=3)
+    with pytest.raises(RecipeError, match="has a folder for its test split"):
+        load(Spec("folders", {"root": tmp_path, "test": 0.2}))
+
+
 def test_f35_copies_of_an_image_are_held_out_together(tmp_path: Path) -> None:
     spec = tiny.draw_folders(tmp_path, count=4)
     for i in range(4):

@@ -49,6 +49,7 @@ def folders(
     classes: Path | None = None,
     train_split: str = "train",
     val: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     seed: int = 0,
 ) -> Index:
     """Point at folders of images and masks.
@@ -67,6 +68,7 @@ def folders(
             or a `classes.toml`; by default the one in `root`.
         train_split: Folder to train on where there are several, such as train_small.
         val: Part to hold out for validation where no folder says it, in (0, 1).
+        test: Part to hold out as a test split first, where no folder is one; 0 holds out none.
         seed: Another seed holds out other images.
     """
     if classes and (names or colors or values):
@@ -86,6 +88,14 @@ def folders(
     }
     if root:
         splits = manifest.with_sources(splits, root)
+    if test and ("test" in splits or "train" not in splits):
+        raise RecipeError(
+            f"test={test}: {root or images} has a folder for its test split. Leave the option out."
+            if "test" in splits
+            else f"test={test}: {root or images} has no training split to hold it out from."
+        )
+    if test:
+        splits["train"], splits["test"] = hold_out(with_sources(splits["train"]), test, seed)
     if "train" in splits and "val" not in splits:
         splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
     paths = [Path(str(entry.target)) for entries in splits.values() for entry in entries]
