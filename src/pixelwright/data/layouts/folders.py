@@ -88,16 +88,7 @@ def folders(
     }
     if root:
         splits = manifest.with_sources(splits, root)
-    if test and ("test" in splits or "train" not in splits):
-        raise RecipeError(
-            f"test={test}: {root or images} has a folder for its test split. Leave the option out."
-            if "test" in splits
-            else f"test={test}: {root or images} has no training split to hold it out from."
-        )
-    if test:
-        splits["train"], splits["test"] = hold_out(with_sources(splits["train"]), test, seed)
-    if "train" in splits and "val" not in splits:
-        splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
+    _hold_out(splits, val, test, seed, where=root or images)
     paths = [Path(str(entry.target)) for entries in splits.values() for entry in entries]
     shown = classes_from_masks(
         paths,
@@ -110,6 +101,26 @@ def folders(
     )
     order = [split for split in _SPLITS if split in splits]
     return Index(shown, {split: splits[split] for split in order})
+
+
+def _hold_out(
+    splits: dict[str, tuple[Entry, ...]],
+    val: float,
+    test: float,
+    seed: int,
+    where: Path | None,
+) -> None:
+    """Move parts of the training split to a test split, if asked, and to validation, if missing."""
+    if test and ("test" in splits or "train" not in splits):
+        raise RecipeError(
+            f"test={test}: {where} has a folder for its test split. Leave the option out."
+            if "test" in splits
+            else f"test={test}: {where} has no training split to hold it out from."
+        )
+    if test:
+        splits["train"], splits["test"] = hold_out(with_sources(splits["train"]), test, seed)
+    if "train" in splits and "val" not in splits:
+        splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
 
 
 def _lies_in(name: str, where: Folders | None) -> bool:
