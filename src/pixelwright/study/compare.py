@@ -182,7 +182,7 @@ def _runs(paths: Iterable[str | Path | Run]) -> list[Run]:
 
 def _known(run: Run) -> _Known:
     recipe = Recipe.read(run.recipe_file)
-    table = flat(recipe.model_copy(update={"name": "", "seed": 0}).to_dict())
+    table = flat(recipe.model_copy(update={"name": "", "seed": 0, "track": ()}).to_dict())
     table |= {"model": recipe.model.name}
     table |= {f"model.{key}": value for key, value in recipe.model.options.items()}
     if (minutes := run.info.get("minutes")) is not None:

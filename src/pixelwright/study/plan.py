@@ -82,7 +82,7 @@ class Cell:
         return [
             f"{key} {_shown(old.get(key))}, now {_shown(new.get(key))}"
             for key in sorted(old.keys() | new.keys())
-            if key != "name" and old.get(key) != new.get(key)
+            if key not in ("name", "track") and old.get(key) != new.get(key)
         ]
 
 

@@ -7,22 +7,17 @@ trainings by SIGTERM, which makes them save one.
 """
 
 import os
-import re
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from pixelwright.console import count, duration
 from pixelwright.errors import MachineError, PixelwrightWarning
 from pixelwright.files import write_text
 from pixelwright.run import Run
 from pixelwright.study.plan import Cell, Study
+from pixelwright.study.process import Training
 from pixelwright.types import Event, OnEvent
 
 _LOOK_SECONDS = 5.0
@@ -30,36 +25,11 @@ _LOOK_SECONDS = 5.0
 
 
 @dataclass
-class _Training:
-    """A process that trains a cell."""
+class _Active:
+    """A cell that is being trained."""
 
     cell: Cell
-    process: "subprocess.Popen[bytes]"
-    output: Path
-    resumed: bool
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def steps(self) -> tuple[int, int]:
-        """Steps done and to do, as the log says; 0, 0 before it says anything."""
-        done = total = 0
-        for row in self.cell.run.log():
-            done = max(done, row.get("step") or 0)
-            total = row.get("steps", total)
-        return done, total
-
-    def why(self) -> str:
-        """Why it failed: its last words."""
-        code = self.process.returncode
-        if code < 0:
-            return f"was killed by signal {-code}; if that was not you, the memory may be full"
-        lines = [line for line in _tail(self.output).splitlines() if line.strip()]
-        said = [line for line in lines if line.startswith("pixelwright: ")] or lines
-        last = said[-1].removeprefix("pixelwright: ") if said else "it said nothing"
-        return f"exit {code}: {last}"
+    training: Training
 
 
 def plan(study: Study) -> list[tuple[Cell, str]]:
@@ -115,7 +85,7 @@ class _Queue:
         self._force = force
         self._tell = on_event
         self._waiting = [cell for cell, state in plan(study) if state != "done"]
-        self._active: list[_Training] = []
+        self._active: list[_Active] = []
         self._failed: list[tuple[Cell, str]] = []
         self._took: dict[str, list[float]] = {}
 
@@ -129,10 +99,9 @@ class _Queue:
                 while self._waiting and len(self._active) < self._jobs:
                     self._start(self._waiting.pop(0))
                 # Waits for one of them, and wakes now and then for the others and the logs.
-                with suppress(subprocess.TimeoutExpired):
-                    self._active[0].process.wait(timeout=0.2)
-                for training in [t for t in self._active if t.process.poll() is not None]:
-                    self._end(training)
+                self._active[0].training.exit_code(wait=0.2)
+                for one in [a for a in self._active if a.training.exit_code() is not None]:
+                    self._end(one)
                 if time.monotonic() - looked > _LOOK_SECONDS:
                     looked = time.monotonic()
                     self._show()
@@ -142,7 +111,6 @@ class _Queue:
         return self._failed
 
     def _start(self, cell: Cell) -> None:
-        _clear_remains(cell.run)
         name = cell.run.name
         recipe = self._study.out / "recipes" / f"{name}.toml"
         output = self._study.out / "output" / f"{name}.txt"
@@ -150,31 +118,24 @@ class _Queue:
             written.parent.mkdir(exist_ok=True)
         write_text(recipe, cell.recipe.to_toml())
         resume = _state(cell) == "continue"
-        arguments = [str(cell.run.path), "--resume"]
-        if not resume:
-            arguments = [str(recipe), "--out", str(cell.run.path)]
-            arguments += ["--force"] if self._force else []
-        environment = dict(os.environ)
-        if self._jobs > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(_cores() // self._jobs, 1)))
-        with output.open("ab") as file:
-            # In a session of its own: Ctrl-C reaches us alone, and we pass it on as SIGTERM.
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pixelwright", "train", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        self._active.append(_Training(cell, process, output, resume))
+        environment = {}
+        if self._jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
+            environment["OMP_NUM_THREADS"] = str(max(_cores() // self._jobs, 1))
+        training = Training.start(
+            cell.run,
+            output,
+            recipe=None if resume else recipe,
+            options=("--force",) if self._force and not resume else (),
+            environment=environment,
+        )
+        self._active.append(_Active(cell, training))
         self._note(f"{'continues' if resume else 'trains'} {cell.title} in {cell.run.path}")
 
-    def _end(self, training: _Training) -> None:
-        self._active.remove(training)
-        cell = training.cell
+    def _end(self, ended_one: _Active) -> None:
+        self._active.remove(ended_one)
+        cell, training = ended_one.cell, ended_one.training
         self._tell(Event("progress", {"what": cell.title, "done": 1, "total": 1}))
-        if training.process.returncode == 0 and cell.done:
+        if training.exit_code() == 0 and cell.done:
             if not training.resumed:
                 self._took.setdefault(cell.case, []).append(training.seconds)
             score = cell.run.scores("val").get(self._study.score)
@@ -190,17 +151,17 @@ class _Queue:
         self._note(f"{text}; {ended} of {every} runs{soon}")
 
     def _show(self) -> None:
-        for training in self._active:
-            done, total = training.steps()
+        for one in self._active:
+            done, total = one.training.steps()
             if total:
-                what = training.cell.title
+                what = one.cell.title
                 shown = min(done, total - 1)
                 data = {"what": what, "done": shown, "total": total, "left": self._left()}
                 self._tell(Event("progress", data))
 
     def _left(self) -> float | None:
         """Seconds to go, from what the same case took, else any; None where nothing is known."""
-        spent = [a.seconds for a in self._active] + [0.0] * len(self._waiting)
+        spent = [a.training.seconds for a in self._active] + [0.0] * len(self._waiting)
         cells = [*(a.cell for a in self._active), *self._waiting]
         needed = [seconds for cell in cells if (seconds := self._needs(cell)) is not None]
         if not cells or len(needed) < len(cells):
@@ -215,53 +176,29 @@ class _Queue:
         took = self._took.get(cell.case) or [s for case in self._took.values() for s in case]
         if took:
             return sum(took) / len(took)
-        paces = [(a.seconds, a.steps()) for a in self._active]
+        paces = [(a.training.seconds, a.training.steps()) for a in self._active]
         known = [seconds * total / done for seconds, (done, total) in paces if done]
         return sum(known) / len(known) if known else None
 
     def _stop(self) -> None:
         """Ask all trainings to save and stop; a second signal ends them at once."""
-        for training in self._active:
-            _signal(training.process, signal.SIGTERM)
+        for one in self._active:
+            one.training.ask_to_stop()
         try:
-            for training in self._active:
-                training.process.wait()
+            for one in self._active:
+                one.training.wait()
         except BaseException:
-            for training in self._active:
-                _signal(training.process, signal.SIGKILL)
+            for one in self._active:
+                one.training.kill()
             raise
 
     def _note(self, text: str) -> None:
         self._tell(Event("note", {"text": text}))
 
 
-def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(number)
-
-
-def _clear_remains(run: Run) -> None:
-    """Remove the folder of a training that was killed before it had written its recipe."""
-    if run.path.is_dir() and not run.recipe_file.is_file() and not run.owner:
-        for file in run.path.glob("lock"):
-            file.unlink()
-        with suppress(OSError):
-            run.path.rmdir()
-
-
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _tail(file: Path, size: int = 20_000) -> str:
-    try:
-        with file.open("rb") as opened:
-            opened.seek(max(0, file.stat().st_size - size))
-            text = opened.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def failures(failed: Sequence[tuple[Cell, str]]) -> str:
