@@ -55,7 +55,7 @@ def test_crops_learnt_by_heart_are_left_as_they_are(folders: Any) -> None:
     plain = {"train": {"crop": 32, "overfit": 3}}
     full = {
         "train": {"crop": 32, "overfit": 3, "class_aware": 1},
-        "augment": {"copy_blob": 2, "rotate": 9},
+        "augment": {"copy_blob": 2, "rotate": 9, "blur": 1, "cutout": 0.3},
     }
     one, other = crops_of(folders(**plain)), crops_of(folders(**full))
     for position in range(6):
@@ -87,6 +87,8 @@ def test_classes_without_objects_are_told_and_left_out(folders: Any) -> None:
     [
         ({"copy_blob": 1, "rotate": 90}, "copy_place = 'anywhere'"),
         ({"copy_blob": 1, "flip_vertical": True}, "copy_place = 'anywhere'"),
+        ({"jpeg": 101}, "jpeg = 101"),
+        ({"cutout": 1.0}, "cutout = 1"),
         ({"copy_blob": -1}, "copy_blob = -1"),
         ({"copy_classes": ["a", "b", "a"]}, "'a' more than once"),
         ({"copy_blobs": 1}, "Did you mean 'copy_blob'"),

@@ -137,6 +137,10 @@ class Augment(_Section):
     contrast: float = Field(0.0, ge=0, le=1)
     saturation: float = Field(0.0, ge=0, le=1)
     hue: float = Field(0.0, ge=0, le=0.5)
+    blur: float = Field(0.0, ge=0, le=20, description="largest sigma, in pixels")
+    noise: float = Field(0.0, ge=0, le=1, description="largest std, in parts of the full range")
+    jpeg: int = Field(0, ge=0, le=100, description="lowest quality; 0 is off")
+    cutout: float = Field(0.0, ge=0, lt=1, description="largest share of a crop to cut out")
     copy_blob: float = Field(
         0.0,
         ge=0,

@@ -16,11 +16,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int16, UInt8
 
+from pixelwright.data.damage import NUMBERS, Damage, draw_damage, spoil
 from pixelwright.types import IGNORE, Sample
 
 # Rec. 601: what the eye takes for brightness.
 _LUMA = np.array([0.299, 0.587, 0.114])
 _GREY = 127.5
+# Apart from the crop's own draws, which are stream 0.
+_DAMAGE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ class Augment:
         contrast: Distances from middle grey are multiplied by a factor in 1 ± this.
         saturation: Distances from a pixel's own grey are multiplied by a factor in 1 ± this.
         hue: Largest turn about the grey axis either way, in whole turns.
+        blur: Every second crop is blurred, by a Gaussian of a sigma up to this, in pixels.
+        noise: Every second crop gets Gaussian noise of a standard deviation up to this, in parts of
+            the full range.
+        jpeg: Every second crop is compressed, at a quality from 100 down to this; 0 is off.
+        cutout: Every second crop loses up to this share of its pixels in one to four rectangles,
+            which count nowhere.
     """
 
     flip: bool = True
@@ -46,6 +55,10 @@ class Augment:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg: int = 0
+    cutout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +68,12 @@ class Draw:
     Args:
         affine: From (x, y, 1) of the crop to (x, y) of the image; pixel centres are integers.
         color: From (red, green, blue, 1) in [0, 255] to the new colour; None changes nothing.
+        damage: Blur, noise, compression and holes; None leaves the crop as it is.
     """
 
     affine: Float64[np.ndarray, "2 3"]
     color: Float32[np.ndarray, "3 4"] | None = None
+    damage: Damage | None = None
 
 
 def generator(seed: int, number: int, stream: int = 0) -> np.random.Generator:
@@ -106,7 +121,22 @@ def draw(
     )
     if around is not None:
         _hold(affine, around, crop)
-    return Draw(affine, _draw_color(options, u[6:]))
+    return Draw(affine, _draw_color(options, u[6:]), _draw_damage(options, seed, position, crop))
+
+
+def _draw_damage(
+    options: Augment, seed: int, position: int, crop: tuple[int, int]
+) -> Damage | None:
+    if not (options.blur or options.noise or options.jpeg or options.cutout):
+        return None
+    return draw_damage(
+        generator(seed, position, _DAMAGE).random(NUMBERS),
+        blur=options.blur,
+        noise=options.noise,
+        jpeg=options.jpeg,
+        cutout=options.cutout,
+        crop=crop,
+    )
 
 
 def draw_turn(
@@ -208,6 +238,8 @@ def apply(
         compose(into)
     if change.color is not None:
         _recolor(into.image, change.color)
+    if change.damage is not None:
+        spoil(change.damage, into.image, None if isinstance(into.target, int) else into.target)
     return into
 
 
