@@ -191,3 +191,30 @@ def test_class_labels_are_counted_as_images(tmp_path: Path) -> None:
     found = check(index_of(train, [Entry("c", paths[2], 1)]))
     assert found.splits["train"].pixels == (1, 1)
     assert found.splits["val"].pixels == (0, 1)
+
+
+def test_f35_the_same_pixels_in_another_format_are_the_same_picture(tmp_path: Path) -> None:
+    labels = [[0, 1], [0, 1]]
+    train, val = entry(tmp_path, "t", labels), entry(tmp_path, "v", labels)
+    again = tiny.save(tmp_path / "again.webp", images.read_image(val.image), lossless=True)
+    found = check(index_of([train, Entry("again", again, train.target)], [val]))
+    assert len(found.problems) == 1
+    assert "again.webp in train and" in found.problems[0]
+    assert "--repair" in found.problems[0]
+
+
+def test_copies_in_one_split_are_told(tmp_path: Path) -> None:
+    labels = [[0, 1], [0, 1]]
+    one, two = entry(tmp_path, "a", labels, seed=3), entry(tmp_path, "b", labels, seed=3)
+    found = check(index_of([one, two], [entry(tmp_path, "v", labels)]))
+    assert found.problems == ()
+    assert len(found.warnings) == 1
+    assert f"{one.image} and {two.image} show the same pixels" in found.warnings[0]
+
+
+def test_pictures_of_other_sizes_with_the_same_bytes_are_no_copies(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8)
+    tall = tiny.save(tmp_path / "tall.png", pixels.reshape(4, 2, 3))
+    wide = tiny.save(tmp_path / "wide.png", pixels.reshape(2, 4, 3))
+    found = check(index_of([Entry("t", tall, None)], [Entry("w", wide, None)]))
+    assert found.problems == ()

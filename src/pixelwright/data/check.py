@@ -6,9 +6,10 @@
 All files are decoded, so what is broken is told now, and all at once.
 """
 
+import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,6 @@ from jaxtyping import Int64
 
 from pixelwright import images
 from pixelwright.data.counts import THREADS, label_counts, value_counts, view
-from pixelwright.data.index import contents
 from pixelwright.errors import DataError, PixelwrightWarning, first_few, shown
 from pixelwright.types import Classes, Entry, Event, Index, OnEvent, silent
 
@@ -129,13 +129,27 @@ class _Use(NamedTuple):
     entry: Entry
 
 
+class Photo(NamedTuple):
+    """What an image showed.
+
+    Args:
+        size: Height and width, upright.
+        grey: It is without colour, also where it is stored as colour.
+        header: What its file declares.
+        content: Equal for images of equal pixels, however they are stored.
+    """
+
+    size: tuple[int, int]
+    grey: bool
+    header: images.Header
+    content: str
+
+
 @dataclass
 class _Look:
     """What one image and its mask showed."""
 
-    size: tuple[int, int] | None = None
-    grey: bool = False
-    rotated: bool = False
+    image: Photo | None = None
     palette: bool = False
     values: Counter[int] = field(default_factory=Counter)
     labels: list[tuple[_Use, Int64[np.ndarray, " k"], int]] = field(default_factory=list)
@@ -164,10 +178,18 @@ def check(index: Index, on_event: OnEvent = silent) -> Findings:
     left_out = [f"There is no split '{split}'. {why}" for split, why in index.absent.items()]
     told = [str(w.message) for w in caught if issubclass(w.category, PixelwrightWarning)]
     found = _gather(looks, index)
+    content = {
+        uses[0].entry.image: look.image.content
+        for uses, look in zip(uses.values(), looks, strict=True)
+        if look.image
+    }
     return replace(
         found,
-        problems=(*_broken(found.broken), *_shared(index)),
-        warnings=(*left_out, *_absent(found), *_all_ignored(looks), *dict.fromkeys(told)),
+        problems=(*_broken(found.broken), *_shared(index, content)),
+        warnings=(
+            *(*left_out, *_absent(found), *_all_ignored(looks)),
+            *(*_copies(index, content), *dict.fromkeys(told)),
+        ),
     )
 
 
@@ -176,28 +198,34 @@ def _look(uses: Sequence[_Use], classes: Classes) -> _Look:
     look = _Look()
     entry = uses[0].entry
     mask = entry.target if isinstance(entry.target, Path) else None
-    _try(look, lambda: _look_at_image(look, entry.image))
+    try:
+        look.image = look_at_image(entry.image)
+    except DataError as error:
+        look.broken.append(str(error))
     if mask is not None:
-        _try(look, lambda: _look_at_mask(look, mask, uses, classes))
+        try:
+            _look_at_mask(look, mask, uses, classes)
+        except DataError as error:
+            look.broken.append(str(error))
     elif isinstance(entry.target, int):
         one = (np.arange(len(classes)) == entry.target).astype(np.int64)
         look.labels = [(use, one, 0) for use in uses]
     return look
 
 
-def _try(look: _Look, step: Callable[[], None]) -> None:
-    try:
-        step()
-    except DataError as error:
-        look.broken.append(str(error))
+def look_at_image(path: Path) -> Photo:
+    """Decode an image.
 
-
-def _look_at_image(look: _Look, path: Path) -> None:
+    Raises:
+        DataError: It cannot be read.
+    """
     pixels = images.read_image(path)
-    look.size = (pixels.shape[0], pixels.shape[1])
+    height, width = pixels.shape[:2]
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    look.grey = bool(np.array_equal(red, green) and np.array_equal(red, blue))
-    look.rotated = _header(path).orientation != 1
+    grey = bool(np.array_equal(red, green) and np.array_equal(red, blue))
+    # The pixels, not the file: the same picture may be stored in two formats (F35).
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
+    return Photo((height, width), grey, _header(path), f"{height}x{width} {digest}")
 
 
 def _look_at_mask(look: _Look, path: Path, uses: Sequence[_Use], classes: Classes) -> None:
@@ -205,9 +233,10 @@ def _look_at_mask(look: _Look, path: Path, uses: Sequence[_Use], classes: Classe
     raw = images.raw_mask(path)
     if raw.ndim == 2 and not classes.by_color:
         look.values = value_counts(raw)
-    if look.size is not None:
+    if look.image is not None:
         # By itself, so that a mask of the wrong size is not looked at further by windows.
-        images.check_sizes(uses[0].entry.image, look.size, path, (raw.shape[0], raw.shape[1]))
+        size = (raw.shape[0], raw.shape[1])
+        images.check_sizes(uses[0].entry.image, look.image.size, path, size)
     target = images.read_mask(path, classes)
     for use in uses:
         part = view(target, use.entry.window)
@@ -230,8 +259,8 @@ def _gather(looks: Iterable[_Look], index: Index) -> Findings:
     values: Counter[int] = Counter()
     for look in looks:
         values.update(look.values)
-        if look.size is not None:
-            sizes[look.size] += 1
+        if look.image is not None:
+            sizes[look.image.size] += 1
         for use, counts, unlabelled in look.labels:
             pixels[use.split] += counts
             present[use.split] += counts > 0
@@ -253,8 +282,8 @@ def _gather(looks: Iterable[_Look], index: Index) -> Findings:
             for split, entries in index.splits.items()
         },
         sizes=dict(sizes.most_common()),
-        grey=sum(look.grey for look in looks),
-        rotated=sum(look.rotated for look in looks),
+        grey=sum(look.image.grey for look in looks if look.image),
+        rotated=sum(look.image.header.orientation != 1 for look in looks if look.image),
         palettes=sum(look.palette for look in looks),
         values=dict(sorted(values.items())),
         between=between,
@@ -305,15 +334,34 @@ def _all_ignored(looks: Sequence[_Look]) -> list[str]:
     return [f"{len(empty)} masks ignore every pixel, so they teach nothing: {first_few(empty)}."]
 
 
-def _shared(index: Index) -> list[str]:
-    """Images with the same content, or cut from one picture, in two splits (F35)."""
+def _copies(index: Index, content: Mapping[Path, str]) -> list[str]:
+    """Images of one split that show the same pixels."""
+    twins: list[tuple[Path, Path]] = []
+    for entries in index.splits.values():
+        first: dict[str, Path] = {}
+        for path in dict.fromkeys(entry.image for entry in entries):
+            other = first.setdefault(content.get(path, str(path)), path)
+            if other != path:
+                twins.append((other, path))
+    if not twins:
+        return []
+    one, copy = twins[0]
+    more = f", and {len(twins) - 1} more like it" if len(twins) > 1 else ""
+    return [
+        f"{shown(one)} and {shown(copy)} show the same pixels{more}: copies count twice. "
+        f"'pixelwright data check ... --repair OUT' writes a copy of the data without them."
+    ]
+
+
+def _shared(index: Index, content: Mapping[Path, str]) -> list[str]:
+    """Images with the same pixels, or cut from one picture, in two splits (F35)."""
     if index.guard is not None:
         return []
-    content = contents(entry.image for entries in index.splits.values() for entry in entries)
     seen_in: dict[str, dict[str, Entry]] = {}
     for split, entries in index.splits.items():
         for entry in entries:
-            seen_in.setdefault(content[entry.image], {}).setdefault(split, entry)
+            what = content.get(entry.image, str(entry.image))
+            seen_in.setdefault(what, {}).setdefault(split, entry)
             if entry.source:
                 seen_in.setdefault(f"source {entry.source}", {}).setdefault(split, entry)
     twins = [list(found.items()) for found in seen_in.values() if len(found) > 1]
@@ -323,5 +371,6 @@ def _shared(index: Index) -> list[str]:
     more = f", and {len(twins) - 1} more like it" if len(twins) > 1 else ""
     return [
         f"{shown(one.image)} in {first} and {shown(other.image)} in {second} are the same picture "
-        f"or parts of one{more}: scores would be too good. Keep each picture in one split."
+        f"or parts of one{more}: scores would be too good. Keep each picture in one split; "
+        "--repair OUT writes a copy of the data that does."
     ]

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pixelwright.errors import DataError, RecipeError, first_few
 from pixelwright.images import (
@@ -119,17 +120,54 @@ def _stem(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem).casefold()
 
 
+class Matched(NamedTuple):
+    """Images and masks of two folders.
+
+    Args:
+        pairs: Key (the image's stem), image and mask, in the order of names.
+        missing: Images without a mask.
+        orphans: Masks without an image.
+    """
+
+    pairs: list[tuple[str, Path, Path]]
+    missing: list[Path]
+    orphans: list[Path]
+
+
 def pair_by_name(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
+    """The pairs of `match_by_name`, where there is nothing else.
+
+    Raises:
+        DataError: Also where an image has no mask, or a mask no image.
+    """
+    pairs, missing, orphans = match_by_name(images, masks)
+    problems = []
+    if missing:
+        problems.append(
+            f"{len(missing)} of {len(pairs) + len(missing)} images in {images} have no mask in "
+            f"{masks}: {first_few(path.name for path in missing)}."
+        )
+    if orphans:
+        problems.append(
+            f"{len(orphans)} of {len(pairs) + len(orphans)} masks in {masks} have no image in "
+            f"{images}: {first_few(path.name for path in orphans)}."
+        )
+    if problems:
+        problems.append(
+            "A mask must have its image's name, any suffix; add or remove files, or let "
+            "'pixelwright data check ... --repair OUT' write a copy without them."
+        )
+        raise DataError(" ".join(problems))
+    return pairs
+
+
+def match_by_name(images: Path, masks: Path) -> Matched:
     """Match each image of a folder with the mask of the same name, whatever its suffix.
 
     Where names differ by one addition to all of them, such as `_mask`, it is taken off.
 
-    Returns:
-        Key (the image's stem), image and mask, in the order of names.
-
     Raises:
-        DataError: A folder without images, names that clash, an image without its mask, or a mask
-            without its image.
+        DataError: A folder without images, names that clash, or no pair at all.
     """
     if images.resolve() == masks.resolve():
         raise DataError(f"Images and masks are the same folder, {images}. Give two folders.")
@@ -145,23 +183,10 @@ def pair_by_name(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
             f"No image in {images} has a mask in {masks}: names are like {first_image.name} and "
             f"{first_mask.name}. A mask must have its image's name, any suffix."
         )
-    missing = [image_of[stem].name for stem in image_of.keys() - {stem for stem, _ in best}]
-    orphans = [mask_of[stem].name for stem in mask_of.keys() - {stem for _, stem in best}]
-    problems = []
-    if missing:
-        problems.append(
-            f"{len(missing)} of {len(image_of)} images in {images} have no mask in {masks}: "
-            f"{first_few(sorted(missing))}."
-        )
-    if orphans:
-        problems.append(
-            f"{len(orphans)} of {len(mask_of)} masks in {masks} have no image in {images}: "
-            f"{first_few(sorted(orphans))}."
-        )
-    if problems:
-        problems.append("A mask must have its image's name, any suffix; add or remove files.")
-        raise DataError(" ".join(problems))
-    return [(image_of[i].stem, image_of[i], mask_of[m]) for i, m in best]
+    missing = [image_of[stem] for stem in image_of.keys() - {stem for stem, _ in best}]
+    orphans = [mask_of[stem] for stem in mask_of.keys() - {stem for _, stem in best}]
+    matched = [(image_of[i].stem, image_of[i], mask_of[m]) for i, m in best]
+    return Matched(matched, sorted(missing), sorted(orphans))
 
 
 def _ways_to_pair(images: list[str], masks: list[str]) -> Iterator[list[tuple[str, str]]]:

@@ -22,23 +22,38 @@ from pixelwright.images.files import (
     stored_bytes,
 )
 from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header, size
-from pixelwright.images.masks import check_sizes, raw_mask, read_mask
-from pixelwright.images.photos import read_image
+from pixelwright.images.masks import (
+    UNDECLARED,
+    Stored,
+    check_sizes,
+    in_color,
+    is_lossy,
+    labels_of,
+    raw_mask,
+    read_mask,
+    stored_mask,
+)
+from pixelwright.images.photos import read_image, upright
 from pixelwright.images.values import Values, infer_values
 from pixelwright.images.write import encode_png, write_jpeg, write_mask, write_png
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "UNDECLARED",
     "Header",
+    "Stored",
     "Values",
     "check_sizes",
     "children",
     "encode_png",
     "exists",
     "fingerprint",
+    "in_color",
     "infer_values",
     "is_folder",
+    "is_lossy",
+    "labels_of",
     "opened",
     "raw_mask",
     "read_bytes",
@@ -47,6 +62,8 @@ __all__ = [
     "read_mask",
     "size",
     "stored_bytes",
+    "stored_mask",
+    "upright",
     "write_jpeg",
     "write_mask",
     "write_png",

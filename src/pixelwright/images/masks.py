@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ def raw_mask(path: Path | str) -> Integer[np.ndarray, "h w"] | Integer[np.ndarra
         DataError: If the file is no picture, is damaged, was stored with loss (F23), or holds
             fractions (F32).
     """
-    return _read(path)[0]
+    return stored_mask(path).samples
 
 
 def read_mask(path: Path | str, classes: Classes) -> Int16[np.ndarray, "h w"]:
@@ -44,15 +45,24 @@ def read_mask(path: Path | str, classes: Classes) -> Int16[np.ndarray, "h w"]:
         DataError: If a raw value or colour is not among the declared ones (F22, F24, F25), or the
             file cannot be read as a mask, as `raw_mask`.
     """
-    raw, palette = _read(path)
+    stored = stored_mask(path)
+    target = labels_of(stored, classes, path)
+    if target.min(initial=0) == UNDECLARED:
+        if classes.by_color:
+            _refuse_colors(in_color(stored), target, classes, path)
+        _refuse_values(stored.samples, target, classes, path)
+    return target
+
+
+def labels_of(stored: "Stored", classes: Classes, path: Path | str) -> Int16[np.ndarray, "h w"]:
+    """The class of each pixel, `IGNORE`, or `UNDECLARED` where the classes do not say.
+
+    Raises:
+        DataError: The mask holds colours where values are declared, or negative values (F25).
+    """
     if classes.by_color:
-        if palette is not None:
-            raw = palette[raw]
-        elif raw.ndim == 2:
-            raw = np.repeat(raw[..., np.newaxis], 3, axis=2)
-        target = _classes_of_colors(raw, classes)
-        _refuse_colors(raw, target, classes, path)
-        return target
+        return _classes_of_colors(in_color(stored), classes)
+    raw = stored.samples
     if raw.ndim == 3:
         raise DataError(
             f"{shown(path)} is a colour picture, but its data set's masks hold class indices. "
@@ -61,13 +71,18 @@ def read_mask(path: Path | str, classes: Classes) -> Int16[np.ndarray, "h w"]:
     table = _half_table(classes.values) if classes.threshold else _table(classes.values)
     if raw.dtype == np.uint8:
         # Indexing takes eight times as long, as much as decoding.
-        target = cv2.LUT(raw, table[:256])
-    else:
-        _refuse_negative(raw, path)
-        target = table.take(raw, mode="clip")
-    if target.min(initial=0) == UNDECLARED:
-        _refuse_values(raw, target, classes, path)
-    return target
+        return np.asarray(cv2.LUT(raw, table[:256]))
+    _refuse_negative(raw, path)
+    return np.asarray(table.take(raw, mode="clip"))
+
+
+def in_color(stored: "Stored") -> UInt8[np.ndarray, "h w 3"]:
+    """A mask as viewers show it: the palette's colours, or grey."""
+    if stored.palette is not None:
+        return np.asarray(stored.palette[stored.samples])
+    if stored.samples.ndim == 2:
+        return np.repeat(stored.samples[..., np.newaxis], 3, axis=2)
+    return np.asarray(stored.samples)
 
 
 def check_sizes(
@@ -99,12 +114,42 @@ def _times(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _read(path: Path | str) -> tuple[Samples, Palette | None]:
-    """Raw samples, and the colours of the palette where there is one."""
+class Stored(NamedTuple):
+    """A mask as its file holds it.
+
+    Args:
+        samples: Palette indices or samples, "h w" or "h w 3", upright.
+        palette: The colours, where there is a palette.
+        header: What the file declares.
+    """
+
+    samples: Samples
+    palette: Palette | None
+    header: Header
+
+
+def is_lossy(path: Path | str) -> bool:
+    """Whether a picture was stored with loss, which alters the numbers of a mask (F23)."""
+    with opened(path) as file:
+        start = file.read(16)
+    return _lossy(start)
+
+
+def stored_mask(path: Path | str, *, lossy: bool = False) -> Stored:
+    """A mask with all that its file says.
+
+    Args:
+        path: The file.
+        lossy: Read it also where it was stored with loss.
+
+    Raises:
+        DataError: As `raw_mask`.
+    """
     data = read_bytes(path)
     header = read_header(io.BytesIO(data), path)
     verify(data, header, path)
-    _refuse_lossy(data, header, path)
+    if not lossy:
+        _refuse_lossy(data, header, path)
     if header.kind == "PNM" or header.inverted or (header.bits, header.channels) == (16, 2):
         # Pillow scales PNM, inverts white-is-zero TIFF and cuts 16-bit grey with alpha.
         raise DataError(
@@ -116,7 +161,7 @@ def _read(path: Path | str) -> tuple[Samples, Palette | None]:
     with decoding(path):
         picture = open_by_pillow(data, header)
         raw, palette = _samples(picture, header, path)
-    return upright(raw, header), palette
+    return Stored(upright(raw, header), palette, header)
 
 
 def _samples(
@@ -157,12 +202,16 @@ def _samples(
     return (raw[..., 0] if is_grey(raw) else raw), None
 
 
+def _lossy(start: bytes) -> bool:
+    return start.startswith(b"\xff\xd8\xff") or (start[:4], start[12:16]) == (b"RIFF", b"VP8 ")
+
+
 def _refuse_lossy(data: bytes, header: Header, path: Path | str) -> None:
-    lossy = header.kind == "JPEG" or (header.kind == "WebP" and data[12:16] == b"VP8 ")
-    if lossy and os.environ.get("PIXELWRIGHT_ALLOW_JPEG_MASKS") != "1":
+    if _lossy(data[:16]) and os.environ.get("PIXELWRIGHT_ALLOW_JPEG_MASKS") != "1":
         raise DataError(
             f"{shown(path)} is a mask stored as {header.kind} with loss, which alters class values "
-            "near edges. Export it again as PNG; or set PIXELWRIGHT_ALLOW_JPEG_MASKS=1 to read it "
+            "near edges. Export it again as PNG; let 'pixelwright data check ... --repair OUT' "
+            "write masks of the nearest classes; or set PIXELWRIGHT_ALLOW_JPEG_MASKS=1 to read it "
             "as it is."
         )
 
@@ -248,11 +297,9 @@ def _classes_of_colors(
 
 def _refuse_colors(
     raw: Samples, target: Int16[np.ndarray, "h w"], classes: Classes, path: Path | str
-) -> None:
+) -> NoReturn:
     unknown = target == UNDECLARED
     count = np.count_nonzero(unknown)
-    if not count:
-        return
     found, pixels = np.unique(_packed(raw[unknown]), return_counts=True)
     declared = np.array(classes.colors, np.int64)
     samples = []

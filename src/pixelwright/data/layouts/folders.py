@@ -10,7 +10,7 @@ such as `labels`, `valid`):
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ _MASKS = (
     *("masks", "mask", "labels", "label", "annotations", "annotation", "annot", "ann_dir", "gt"),
     *("groundtruth", "ground_truth", "targets", "target", "segmentationclass", "seg"),
 )
+
+_NOTHING = class_file.Declared()
 
 Folders = tuple[Path, Path]
 """Images and masks of a split."""
@@ -71,20 +73,18 @@ def folders(
         test: Part to hold out as a test split first, where no folder is one; 0 holds out none.
         seed: Another seed holds out other images.
     """
-    if classes and (names or colors or values):
-        raise RecipeError(
-            "Layout folders takes classes=FILE, or names, colors and values; not both."
-        )
-    file = classes or (class_file.find(root) if root and not (names or colors or values) else None)
-    declared = class_file.Declared(names, colors, values, ignore, ignore_colors)
-    if file:
-        declared = class_file.read(file).ignoring(ignore, ignore_colors)
-    found = _splits(root, images, masks, _spelled(train_split))
-    if train_split != "train" and not _lies_in(train_split, found.get("train")):
-        raise DataError(f"train_split={train_split}: {root or images} has no such folder.")
+    found = find(
+        root=root,
+        images=images,
+        masks=masks,
+        declared=class_file.Declared(names, colors, values, ignore, ignore_colors),
+        classes=classes,
+        train_split=train_split,
+    )
+    declared = found.declared
     splits = {
         split: tuple(Entry(key, image, mask) for key, image, mask in pair_by_name(*where))
-        for split, where in found.items()
+        for split, where in found.splits.items()
     }
     if root:
         splits = manifest.with_sources(splits, root)
@@ -97,7 +97,7 @@ def folders(
         declared.values,
         declared.ignore,
         declared.ignore_colors,
-        either=file is not None,
+        either=found.from_file,
     )
     order = [split for split in _SPLITS if split in splits]
     return Index(shown, {split: splits[split] for split in order})
@@ -121,6 +121,44 @@ def _hold_out(
         splits["train"], splits["test"] = hold_out(with_sources(splits["train"]), test, seed)
     if "train" in splits and "val" not in splits:
         splits["train"], splits["val"] = hold_out(with_sources(splits["train"]), val, seed)
+
+
+class Found(NamedTuple):
+    """Folders, before a file of them is paired or read.
+
+    Args:
+        splits: Images and masks of each; "train" alone where no folder says which are validation.
+        declared: What is said of the classes.
+        from_file: A class file says it.
+    """
+
+    splits: dict[str, Folders]
+    declared: class_file.Declared
+    from_file: bool
+
+
+def find(
+    *,
+    root: Path | None = None,
+    images: Path | None = None,
+    masks: Path | None = None,
+    declared: class_file.Declared = _NOTHING,
+    classes: Path | None = None,
+    train_split: str = "train",
+) -> Found:
+    """The folders that the options of `folders` stand for."""
+    given = declared.names or declared.colors or declared.values
+    if classes and given:
+        raise RecipeError(
+            "Layout folders takes classes=FILE, or names, colors and values; not both."
+        )
+    file = classes or (class_file.find(root) if root and not given else None)
+    if file:
+        declared = class_file.read(file).ignoring(declared.ignore, declared.ignore_colors)
+    splits = _splits(root, images, masks, _spelled(train_split))
+    if train_split != "train" and not _lies_in(train_split, splits.get("train")):
+        raise DataError(f"train_split={train_split}: {root or images} has no such folder.")
+    return Found(splits, declared, file is not None)
 
 
 def _lies_in(name: str, where: Folders | None) -> bool:
