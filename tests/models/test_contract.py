@@ -17,6 +17,8 @@ SMALL = {
     "light": ["light:width=4,depth=2"],
     "unet": ["unet:width=4,depth=2"],
     "fcn": ["fcn:width=4,depth=2"],
+    "mobilenet-unet": ["mobilenet-unet:encoder=mobilenetv2_035,widths=16,8,8,8"],
+    "timm-unet": ["timm-unet:encoder=repghostnet_050,depth=3,widths=16,8,8"],
     "smp": ["smp:encoder=tu-repghostnet_050,depth=3,widths=16,8,8"],
 }
 TEXTS = [
@@ -44,18 +46,25 @@ def build(text: str, channels: int = 3) -> nn.Module:
     return model
 
 
+def pictures(text: str, width: float = 1) -> torch.Tensor:
+    """Two images that suit a model, shaped as its logits of three classes; wider by a factor."""
+    side = 64 if text.startswith("mobilenet-unet") else 32
+    return torch.randn(2, 3, side, int(side * width))
+
+
 @pytest.fixture(params=TEXTS)
 def text(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_logits_keep_the_image_size(text: str) -> None:
-    assert build(text)(torch.randn(2, 3, 32, 48)).shape == (2, 3, 32, 48)
+    images = pictures(text, width=1.5)
+    assert build(text)(images).shape == images.shape
 
 
 def test_every_parameter_learns(text: str) -> None:
     model = build(text)
-    model(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    model(pictures(text)).square().sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
 
@@ -63,7 +72,7 @@ def test_every_parameter_learns(text: str) -> None:
 def test_a_few_steps_reduce_the_loss(text: str) -> None:
     model = build(text)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    images = torch.randn(2, 3, 32, 32)
+    images = pictures(text)
     target = (images[:, 0] > 0).long()
     values = []
     for _ in range(12):
@@ -76,7 +85,7 @@ def test_a_few_steps_reduce_the_loss(text: str) -> None:
 
 
 def test_first_logits_have_a_moderate_scale(text: str) -> None:
-    logits = build(text)(torch.randn(2, 3, 32, 32))
+    logits = build(text)(pictures(text))
     assert 0.1 < logits.std() < 10
 
 
@@ -86,17 +95,18 @@ def test_equal_seeds_give_equal_weights(text: str) -> None:
 
 
 def test_grey_images_work(text: str) -> None:
-    assert build(text, channels=1)(torch.randn(2, 1, 16, 16)).shape == (2, 3, 16, 16)
+    images = pictures(text)
+    assert build(text, channels=1)(images[:, :1]).shape == images.shape
 
 
 def test_double_precision_works(text: str) -> None:
     model = build(text).double()
-    assert model(torch.randn(2, 3, 16, 16).double()).dtype == torch.float64
+    assert model(pictures(text).double()).dtype == torch.float64
 
 
 def test_mixed_precision_stays_narrow_and_channels_last(text: str) -> None:
     model = build(text).to(memory_format=torch.channels_last)
-    images = torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)
+    images = pictures(text).to(memory_format=torch.channels_last)
     seen = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
