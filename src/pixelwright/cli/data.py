@@ -1,11 +1,11 @@
-"""Look at a data set: check every file of it, show some, or fetch one."""
+"""Look at a data set: check every file of it, show some, fetch or cut one."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pixelwright.cli import data_get
+from pixelwright.cli import data_get, data_patches
 from pixelwright.cli._options import Data, Json, Masks
 
 Out = Annotated[Path, typer.Option(help="The picture to write: .jpg or .png.")]
@@ -15,11 +15,12 @@ Count = Annotated[int, typer.Option(min=1, help="How many images.")]
 
 def app() -> typer.Typer:
     built = typer.Typer(
-        help="Check a data set, show some of it, or fetch one.", rich_markup_mode=None
+        help="Check a data set, show some of it, fetch or cut one.", rich_markup_mode=None
     )
     built.command()(check)
     built.command()(show)
     built.command()(data_get.get)
+    built.command()(data_patches.patches)
     return built
 
 

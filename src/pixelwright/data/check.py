@@ -185,7 +185,7 @@ def check(index: Index, on_event: OnEvent = silent) -> Findings:
     }
     return replace(
         found,
-        problems=(*_broken(found.broken), *_shared(index, content)),
+        problems=(*_broken(found.broken), *shared(index, content)),
         warnings=(
             *(*left_out, *_absent(found), *_all_ignored(looks)),
             *(*_copies(index, content), *dict.fromkeys(told)),
@@ -353,8 +353,8 @@ def _copies(index: Index, content: Mapping[Path, str]) -> list[str]:
     ]
 
 
-def _shared(index: Index, content: Mapping[Path, str]) -> list[str]:
-    """Images with the same pixels, or cut from one picture, in two splits (F35)."""
+def shared(index: Index, content: Mapping[Path, str]) -> list[str]:
+    """What is wrong where two splits share a picture, by content or by source (F35)."""
     if index.guard is not None:
         return []
     seen_in: dict[str, dict[str, Entry]] = {}

@@ -111,8 +111,13 @@ def read(path: Path) -> Declared:
         DataError: It cannot be read, or a line of it is not as the others are.
     """
     text = read_bytes(path).decode("utf-8-sig", errors="replace")
-    if path.suffix.lower() == ".toml":
-        return _from_toml(text, path)
+    declared = _from_toml(text, path) if path.suffix.lower() == ".toml" else _from_text(text, path)
+    if not declared:
+        raise DataError(f"{shown(path)} declares no class. Write one class a line: {_SHAPES}.")
+    return declared
+
+
+def _from_text(text: str, path: Path) -> Declared:
     lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
     columns = next((_columns(line) for _, line in lines if line), None)
     if columns:

@@ -40,8 +40,8 @@ def classes_from_masks(
         RecipeError: Declarations that contradict each other.
         DataError: Colour masks without colours declared, or values that fit no rule.
     """
-    count = _declared(names, colors, values, ignore)
     shown = tuple(parse_color(color) for color in colors)
+    count = _declared(names, colors, values, ignore)
     void = tuple(parse_color(color) for color in ignore_colors)
     if count is None:
         if void:

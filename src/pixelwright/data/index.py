@@ -268,13 +268,13 @@ def hold_out(
 
 
 def with_sources(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, with one source for those whose images have the same content."""
+    """The entries, with one source for those without whose images have the same content."""
     content = contents(entry.image for entry in entries)
     many = Counter(content[entry.image] for entry in entries)
     first: dict[str, str] = {}
     return [
         replace(entry, source=first.setdefault(content[entry.image], entry.key))
-        if many[content[entry.image]] > 1
+        if many[content[entry.image]] > 1 and not entry.source
         else entry
         for entry in entries
     ]

@@ -15,6 +15,8 @@ from pixelwright.images import exists, read_bytes
 from pixelwright.types import Entry
 
 FILE = "manifest.csv"
+JOURNAL = "patches.jsonl"
+"""Lies beside it where `data.patches` writes both, and before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,15 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     table.writerow(names)
     table.writerows([getattr(row, name) for name in names] for row in rows)
     write_text(path, text.getvalue())
+
+
+def refuse_unfinished(root: Path) -> None:
+    """Raise where patches are being cut, or were not cut to the end."""
+    if exists(root / JOURNAL) and not exists(root / FILE):
+        raise DataError(
+            f"{shown(root)} holds patches that were not cut to the end. Give the same "
+            "`pixelwright data patches` again."
+        )
 
 
 def with_sources(

@@ -155,6 +155,8 @@ def find(
     file = classes or (class_file.find(root) if root and not given else None)
     if file:
         declared = class_file.read(file).ignoring(declared.ignore, declared.ignore_colors)
+    if root:
+        manifest.refuse_unfinished(root)
     splits = _splits(root, images, masks, _spelled(train_split))
     if train_split != "train" and not _lies_in(train_split, splits.get("train")):
         raise DataError(f"train_split={train_split}: {root or images} has no such folder.")
