@@ -191,7 +191,7 @@ def test_f86_names_are_shown_and_never_obeyed(
     console.remark("note", NASTY)
     console.recipe(f'name = "{NASTY}"')
     console.table(["class"], [[NASTY]], title=NASTY)
-    console.classes(Classes((NASTY,), ((1, 2, 3),)), [7])
+    console.classes(Classes((NASTY,), ((1, 2, 3),)), {"pixels": [7]})
     watch([Event("note", {"text": NASTY}), Event("progress", {"what": NASTY, "done": 1})])
     for text in capsys.readouterr():
         assert "[31m[bold]" in text.replace("\x1b[0m", "") or where == "terminal"
@@ -220,7 +220,7 @@ def test_long_paths_are_not_folded_in_a_file(capsys: pytest.CaptureFixture[str])
 
 
 def test_class_shares_are_of_the_counted_pixels(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().classes(Classes(("land", "sea"), ((0, 0, 0), (9, 9, 9))), [1, 3])
+    Console().classes(Classes(("land", "sea"), ((0, 0, 0), (9, 9, 9))), {"pixels": [1, 3]})
     out = capsys.readouterr().out
     assert "25.00%" in out
     assert "75.00%" in out

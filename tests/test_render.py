@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pixelwright.render import colorize, comparison, contact_sheet, overlay, palette
+from pixelwright.render import colorize, comparison, contact_sheet, overlay, palette, shares_below
 from pixelwright.types import IGNORE, Classes
 
 
@@ -97,3 +97,16 @@ def test_a_contact_sheet_takes_pictures_of_different_sizes() -> None:
     sheet = contact_sheet(pictures, 2, titles=("a", "b" * 500, "\u202e$x^$ <b>"), caption="three")
     assert sheet.dtype == np.uint8
     assert sheet.shape[2] == 3
+
+
+def test_bars_below_a_sheet_are_cut_in_the_classes_shares() -> None:
+    colors = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
+    classes = Classes(("a", "b", "c"), colors)
+    sheet = np.full((50, 440, 3), 255, np.uint8)
+    whole = shares_below(sheet, classes, {"images": [75, 0, 25], "crops": [1, 0, 1]})
+    assert np.array_equal(whole[:50], sheet)
+    bars = [row for row in whole[50:] if (row == colors[0]).all(axis=1).sum() > 100]
+    lengths = {tuple(int((row == color).all(axis=1).sum()) for color in colors) for row in bars}
+    # 400 pixels between margins of 20.
+    assert lengths == {(300, 0, 100), (200, 0, 200)}
+    assert shares_below(sheet, classes, {"none": [0, 0, 0]}).shape[1] == 440

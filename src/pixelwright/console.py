@@ -175,18 +175,21 @@ class Console:
         self.table(head, rows, title=scores.verdict(), right=head[1:])
         self.say(*scores.notes())
 
-    def classes(self, classes: Classes, pixels: Sequence[int]) -> None:
-        """The classes with their colours and how many pixels each has."""
-        total = sum(pixels) or 1
-        rows = zip(classes.names, classes.colors, pixels, strict=True)
-        self.table(
-            ("", "class", "pixels", "share"),
-            [
-                (Text("  ", style=f"on rgb({r},{g},{b})"), name, f"{n:,}", f"{n / total:.2%}")
-                for name, (r, g, b), n in rows
-            ],
-            right=("pixels", "share"),
-        )
+    def classes(self, classes: Classes, counts: Mapping[str, Sequence[int]]) -> None:
+        """The classes with their colours, how many pixels each has, and its share of them.
+
+        Args:
+            classes: Names and colours.
+            counts: Heading -> pixels of each class.
+        """
+        columns: list[list[str]] = []
+        for pixels in counts.values():
+            total = sum(pixels) or 1
+            columns += [[f"{n:,}" for n in pixels], [f"{n / total:.2%}" for n in pixels]]
+        swatches = [Text("  ", style=f"on rgb({r},{g},{b})") for r, g, b in classes.colors]
+        heads = [head for name in counts for head in (name, "share")]
+        rows = zip(swatches, classes.names, *columns, strict=True)
+        self.table(("", "class", *heads), rows, right=heads)
 
     def remark(self, word: str, line: object, *, style: str = "yellow") -> None:
         """A line of a result that stands out by its first word."""

@@ -7,7 +7,7 @@ comparison(image, target, prediction, classes)     # image, truth, prediction, e
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -210,6 +210,43 @@ def contact_sheet(
     return _sheet(labelled, caption, [], columns)
 
 
+def shares_below(
+    sheet: UInt8[np.ndarray, "height width 3"],
+    classes: Classes,
+    counts: Mapping[str, Sequence[int]],
+) -> UInt8[np.ndarray, "taller width 3"]:
+    """A sheet with a bar below it for each kind of count, cut in the classes' shares.
+
+    Args:
+        sheet: From `contact_sheet`.
+        classes: Names and colours.
+        counts: Title of the bar -> pixels of each class.
+    """
+    size, margin = 15, 20
+    width = sheet.shape[1]
+    shares = [np.array(pixels) / max(sum(pixels), 1) for pixels in counts.values()]
+    order = [int(k) for k in np.argsort(-shares[0], kind="stable") if any(s[k] for s in shares)]
+    legend: Legend = [
+        (classes.colors[k], f"{classes.names[k]} {' → '.join(f'{s[k]:.1%}' for s in shares)}")
+        for k in order
+    ]
+    lines = _legend_lines(legend, width - 2 * margin, size)
+    block = 4 * size
+    height = len(counts) * block + len(lines) * round(1.7 * size) + margin
+    below = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(below)
+    for row, (title, share) in enumerate(zip(counts, shares, strict=True)):
+        y = row * block
+        draw.text((margin, y), title, _PALE_INK, _font(size), anchor="la")
+        stops = margin + np.cumsum([0, *share[order]]) * (width - 2 * margin)
+        for k, start, stop in zip(order, stops[:-1], stops[1:], strict=True):
+            if round(stop) > round(start):
+                box = (round(start), y + 1.5 * size, round(stop) - 1, y + 3 * size)
+                draw.rectangle(box, classes.colors[k])
+    _draw_legend(draw, lines, margin, len(counts) * block, size)
+    return np.concatenate([sheet, np.array(below)])
+
+
 def _three_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
     return image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
 
@@ -323,14 +360,7 @@ def _sheet(
         font = _font(size)
         draw.text((left, y), _shortened(text, font, cell_width), _PALE_INK, font, anchor="la")
         sheet.paste(Image.fromarray(picture), (left, y + title))
-    y = height - margin - len(lines) * line + (line - size) // 2
-    for row in lines:
-        x = margin
-        for color, name, advance in row:
-            _swatch(draw, x, y, size, color)
-            draw.text((x + 1.5 * size, y + size / 2), name, _INK, _font(size), anchor="lm")
-            x += advance
-        y += line
+    _draw_legend(draw, lines, margin, height - margin - len(lines) * line, size)
     return np.array(sheet)
 
 
@@ -362,6 +392,22 @@ def _legend_lines(
         lines[-1].append((color, text, advance))
         room -= advance
     return lines
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw,
+    lines: list[list[tuple[Color | None, str, int]]],
+    left: int,
+    top: int,
+    size: int,
+) -> None:
+    line = round(1.7 * size)
+    for number, row in enumerate(lines):
+        x, y = left, top + number * line + (line - size) // 2
+        for color, name, advance in row:
+            _swatch(draw, x, y, size, color)
+            draw.text((x + 1.5 * size, y + size / 2), name, _INK, _font(size), anchor="lm")
+            x += advance
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:

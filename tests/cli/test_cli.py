@@ -198,6 +198,26 @@ def test_data_show_writes_a_sheet_and_counts_classes(say: Say) -> None:
     fails(say("data", "show", "set", "--out", "sheet.gif"), "sheet.gif", ".png")
 
 
+def test_data_show_shows_crops_as_a_recipe_varies_them(say: Say) -> None:
+    tiny.draw_folders(Path("set"))
+    Path("r.toml").write_text(
+        'data = "folders:root=set"\n[train]\ncrop = 32\nclass_aware = 1.0\n'
+        "[augment]\nblur = 1.0\ncopy_blob = 2.0\n",
+        encoding="utf-8",
+    )
+    code, out, err = say("data", "show", "r.toml", "--crops", "--out", "crops.png", "--count", "3")
+    assert (code, err) == (0, "")
+    assert "256 crops: 256 aimed at a class" in out
+    assert "in crops" in out
+    with Image.open("crops.png") as sheet:
+        assert min(sheet.size) > 100
+    answer = say("data", "show", "set", "--crops", "--set", "train.crop=16", "--set", "seed=3")
+    assert "256 crops: 0 aimed at a class, 0 objects pasted" in answer[1]
+    fails(say("data", "show", "r.toml", "--crops", "--split", "val"), "'val'", "train")
+    fails(say("data", "show", "r.toml", "--set", "seed=1"), "--set", "--crops")
+    fails(say("data", "show", "r.toml", "--crops", "--set", "train.class_awar=1"), "'class_aware'")
+
+
 def test_f18_files_of_any_name_are_read_and_shown_escaped(say: Say) -> None:
     pixels = np.full((8, 8, 3), 90, np.uint8)
     mask = np.eye(8, dtype=np.uint8)

@@ -1,20 +1,50 @@
-"""A contact sheet of labelled images, each beside its mask.
+"""Contact sheets of labelled images and of training crops, each beside its mask.
 
 Loaded only once a command runs.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from pixelwright import render
+from pixelwright.console import count
+from pixelwright.data.counts import class_counts, label_counts
 from pixelwright.data.dataset import Dataset
+from pixelwright.data.loader import Loader
+from pixelwright.data.paste import Pasted
 from pixelwright.errors import DataError, unknown
 from pixelwright.types import Classes, Entry, Index
 
 _SIDE = 1280
 """Longest side in pixels up to which images are kept for the sheet; a dozen photographs fit."""
+
+_COUNTED = 256
+"""Crops whose classes are counted: about a per cent of the shares is then chance."""
+
+_OUTLINE = (255, 255, 255)
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+class Sheet(NamedTuple):
+    """What is shown.
+
+    Args:
+        picture: The sheet.
+        images: Pixels of each class in the images.
+        crops: Pixels of each class in crops; None where none are shown.
+        line: What was done to the crops.
+    """
+
+    picture: Picture
+    images: Int64[np.ndarray, " k"]
+    crops: Int64[np.ndarray, " k"] | None = None
+    line: str = ""
 
 
 def chosen(index: Index, split: str) -> Sequence[Entry]:
@@ -31,16 +61,14 @@ def chosen(index: Index, split: str) -> Sequence[Entry]:
     return entries
 
 
-def sheet(
-    entries: Sequence[Entry], classes: Classes, count: int, *, caption: str
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Up to `count` entries, spread evenly over all of them."""
-    numbers = np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int)
-    dataset = Dataset([entries[i] for i in numbers], classes, budget=0)
+def sheet(entries: Sequence[Entry], classes: Classes, number: int, *, caption: str) -> Sheet:
+    """Up to `number` entries, spread evenly over all of them."""
+    shown = np.linspace(0, len(entries) - 1, min(number, len(entries))).round().astype(int)
+    dataset = Dataset([entries[i] for i in shown], classes, budget=0)
     panels: list[np.ndarray] = []
     titles: list[str] = []
-    for number in range(len(dataset)):
-        sample = dataset.sample(number)
+    for i in range(len(dataset)):
+        sample = dataset.sample(i)
         step = -(-max(sample.image.shape[:2]) // _SIDE)
         image = np.ascontiguousarray(sample.image[::step, ::step])
         if isinstance(sample.target, int):
@@ -50,5 +78,63 @@ def sheet(
             target = sample.target[::step, ::step]
             panels += [image, render.overlay(image, target, classes.colors)]
             titles += [sample.key, ""]
-    columns = 6 if len(panels) > len(numbers) else 4
-    return render.contact_sheet(panels, columns, titles=titles, caption=caption)
+    columns = 6 if len(panels) > len(shown) else 4
+    pixels = class_counts(entries, classes).pixels
+    picture = render.contact_sheet(panels, columns, titles=titles, caption=caption)
+    bars = {f"shares of the classes in {count(len(entries), 'image')}": pixels.tolist()}
+    return Sheet(render.shares_below(picture, classes, bars), pixels)
+
+
+def crop_sheet(loader: Loader, number: int, *, caption: str) -> Sheet:
+    """The first crops of a training as it would see them; what was pasted is outlined."""
+    classes = loader.dataset.classes
+    panels: list[np.ndarray] = []
+    titles: list[str] = []
+    total = np.zeros(len(classes), np.int64)
+    objects: Counter[str] = Counter()
+    aimed = 0
+    counted = max(number, _COUNTED)
+    for position in range(counted):
+        _, aim = loader.aim_at(position)
+        crop, pasted = loader.crop_at(position)
+        aimed += aim is not None
+        objects.update(classes.names[one.label] for one in pasted)
+        if isinstance(crop.target, int):
+            total[crop.target] += 1
+        else:
+            total += label_counts(crop.target, len(classes))
+        if position < number:
+            goal = f" · at {classes.names[aim.label]}" if aim else ""
+            panels.append(crop.image)
+            titles.append(f"{crop.key}{goal}")
+            if not isinstance(crop.target, int):
+                tinted = render.overlay(crop.image, crop.target, classes.colors)
+                panels.append(_outlined(tinted, pasted))
+                titles.append(_named(pasted, classes))
+    picture = render.contact_sheet(panels, 6, titles=titles, caption=caption)
+    images = class_counts(loader.dataset.entries, classes).pixels
+    bars = {
+        "shares of the classes in the training images": images.tolist(),
+        f"shares of the classes in the first {counted} crops": total.tolist(),
+    }
+    line = f"{counted} crops: {aimed} aimed at a class, {count(objects.total(), 'object')} pasted"
+    parts = [f"{name} {n}" for name, n in objects.most_common()]
+    line += f": {', '.join(parts)}" if parts else ""
+    return Sheet(render.shares_below(picture, classes, bars), images, total, line)
+
+
+def _outlined(picture: Picture, pasted: Sequence[Pasted]) -> Picture:
+    """With a line around each object, just outside, or it would hide what is thin."""
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    for one in pasted:
+        height, width = one.mask.shape
+        mask[one.top : one.top + height, one.left : one.left + width] |= one.mask
+    around = cv2.dilate(mask, np.ones((3, 3), np.uint8)) > mask
+    picture[around] = _OUTLINE
+    return picture
+
+
+def _named(pasted: Sequence[Pasted], classes: Classes) -> str:
+    names = Counter(classes.names[one.label] for one in pasted)
+    listed = [f"{n} {name}" if n > 1 else name for name, n in names.items()]
+    return f"pasted: {', '.join(listed)}" if listed else ""

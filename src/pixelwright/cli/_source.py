@@ -64,6 +64,20 @@ def _override(recipe: Recipe, settings: list[str]) -> Recipe:
     return recipe.override(settings)
 
 
+def recipe_to_show(source: str, masks: str | None, settings: list[str]) -> Recipe:
+    """The recipe that was given, or that of a run, or the defaults for data; its data unchecked.
+
+    Raises:
+        PixelwrightError: Whatever is wrong with recipe, settings or paths.
+    """
+    path = Path(source)
+    if masks is None and (path / "recipe.toml").is_file():
+        path = path / "recipe.toml"
+    if masks is None and path.suffix == ".toml" and not path.is_dir():
+        return Recipe.read(path).override(settings)
+    return Recipe.from_dict({"data": data_spec(source, masks)}).override(settings)
+
+
 def run_of(source: str) -> Path:
     """The folder of the run that `source` names.
 

@@ -10,7 +10,14 @@ from pixelwright.cli._options import Data, Json, Masks
 
 Out = Annotated[Path, typer.Option(help="The picture to write: .jpg or .png.")]
 Split = Annotated[str, typer.Option(help="The split to show.")]
-Count = Annotated[int, typer.Option(min=1, help="How many images.")]
+Count = Annotated[int, typer.Option(min=1, help="How many images, or crops.")]
+Crops = Annotated[
+    bool, typer.Option("--crops", help="Show the crops that a training of the recipe DATA sees.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="With --crops, set any key of the recipe."),
+]
 
 
 def app() -> typer.Typer:
@@ -44,25 +51,45 @@ def show(
     out: Out = Path("sheet.jpg"),
     split: Split = "train",
     count: Count = 12,
+    crops: Crops = False,
+    settings: Settings = None,
 ) -> None:
-    """Write a contact sheet of images and their masks, and count the classes."""
-    from pixelwright.cli._sheet import chosen, sheet
-    from pixelwright.cli._source import data_spec
+    """Write a contact sheet of images and their masks, and count the classes.
+
+    With --crops it shows the first crops of a training, varied and pasted into as the recipe says.
+    """
+    from pixelwright.cli._sheet import chosen, crop_sheet, sheet
+    from pixelwright.cli._source import data_spec, recipe_to_show
     from pixelwright.console import Console
-    from pixelwright.data.counts import class_counts
     from pixelwright.data.index import load
-    from pixelwright.errors import DataError
+    from pixelwright.errors import DataError, RecipeError
     from pixelwright.images import write_jpeg, write_png
 
     suffix = out.suffix.lower()
     if suffix not in (".jpg", ".jpeg", ".png"):
         raise DataError(f"{out} is neither .jpg nor .png. Give --out one of these suffixes.")
+    if settings and not crops:
+        raise RecipeError("--set changes a recipe, and only --crops looks at one. Add --crops.")
+    if crops and split != "train":
+        raise RecipeError(f"--crops are cut from 'train', not from '{split}'. Leave --split out.")
     console = Console()
     with console.warnings_as_lines():
-        index = load(data_spec(data, masks))
-        entries = chosen(index, split)
-        picture = sheet(entries, index.classes, count, caption=f"{split}: {len(entries)} images")
-        (write_png if suffix == ".png" else write_jpeg)(out, picture)
-        pixels = class_counts(entries, index.classes).pixels
-    console.classes(index.classes, pixels.tolist())
+        if crops:
+            from pixelwright.build.crops import training_crops
+
+            recipe = recipe_to_show(data, masks, settings or [])
+            index = load(recipe.data)
+            chosen(index, split)
+            caption = f"training crops of {recipe.train.crop} pixels"
+            shown = crop_sheet(training_crops(recipe, index), count, caption=caption)
+        else:
+            index = load(data_spec(data, masks))
+            entries = chosen(index, split)
+            shown = sheet(entries, index.classes, count, caption=f"{split}: {len(entries)} images")
+        (write_png if suffix == ".png" else write_jpeg)(out, shown.picture)
+    counted = {"pixels": shown.images.tolist()}
+    if shown.crops is not None:
+        counted["in crops"] = shown.crops.tolist()
+        console.say(shown.line)
+    console.classes(index.classes, counted)
     console.written([out])
