@@ -34,10 +34,14 @@ RUNS = {
 """What each kept run shows, and the class whose score it is about."""
 
 
+_PER_IMAGE = {"tables", "keys", "data", "details", "hardest_images"}
+"""What of a run's scores is not kept: it would be large, and no text tells it."""
+
+
 def keep(run: Run, name: str) -> None:
     """Store what a run measured: scores, time, machine, commit."""
     info, scores = run.info, run.scores("val")
-    kept = {key: value for key, value in scores.items() if key not in ("tables", "keys", "data")}
+    kept = {key: value for key, value in scores.items() if key not in _PER_IMAGE}
     train = run.scores("train")
     ended = run.report_file.stat().st_mtime
     began = datetime.fromisoformat(info["created"]).timestamp()

@@ -72,6 +72,9 @@ class Scored(Protocol):
     def verdict(self) -> str:
         """One line."""
 
+    def further(self) -> Sequence[str]:
+        """Numbers beside the table."""
+
     def notes(self) -> Sequence[str]:
         """What a reader has to know."""
 
@@ -173,7 +176,7 @@ class Console:
         """The scores of a split by class, and what a reader has to know about them."""
         head, *rows = scores.table()
         self.table(head, rows, title=scores.verdict(), right=head[1:])
-        self.say(*scores.notes())
+        self.say(*scores.further(), *scores.notes())
 
     def classes(self, classes: Classes, counts: Mapping[str, Sequence[int]]) -> None:
         """The classes with their colours, how many pixels each has, and its share of them.

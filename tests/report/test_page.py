@@ -9,6 +9,7 @@ import pytest
 
 from pixelwright.files import write_bytes
 from pixelwright.metrics.confusion import Confusion
+from pixelwright.metrics.details import Details
 from pixelwright.metrics.scores import Scores
 from pixelwright.render import comparison, palette
 from pixelwright.report import page
@@ -72,6 +73,24 @@ def scores(names: tuple[str, ...], split: str, seed: int = 0, images: int = 6) -
     return Scores.of_images(names, counted, loss=0.5, split=split, data="folders:root=x")
 
 
+def detailed(names: tuple[str, ...], split: str = "val") -> Scores:
+    """Scores with details, of drawn labels: the last class is thin, rare and mostly missed."""
+    generator = np.random.default_rng(3)
+    tables, parts = [], []
+    for number in range(4):
+        truth = np.zeros((40, 60), np.int16)
+        truth[20:] = 1
+        truth[5:35, 10 + number] = len(names) - 1
+        prediction = np.where(generator.random(truth.shape) < 0.1, 0, truth).astype(np.int16)
+        prediction[prediction == len(names) - 1] = 0
+        sure = generator.uniform(0.5, 1, truth.shape).astype(np.float32)
+        losses = {f"loss {names[0]}": 0.7, "dice": 0.1 * number}
+        tables.append((f"image {number}", Confusion.of(prediction, truth, len(names))))
+        parts.append(Details.of(prediction, truth, sure, len(names), losses))
+    found = Details.joined(parts, len(names))
+    return Scores.of_images(names, tables, split=split, data="x", details=found)
+
+
 def make_run(folder: Path, names: tuple[str, ...] = NAMES, epochs: int = 8) -> Run:
     run = Run(folder)
     run.pictures.mkdir(parents=True)
@@ -117,8 +136,31 @@ def test_a_page_says_the_score_its_interval_and_where_it_comes_from(tmp_path: Pa
     assert "folders:root=x" in text
 
 
+def test_a_page_tells_boundaries_calibration_losses_and_why_a_class_is_hard(
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path / "lines-1")
+    names = ("sky", "road", "pole")
+    subject = detailed(names)
+    run.scores_file("val").write_text(json.dumps(subject.to_json()))
+    run.scores_file("train").write_text(json.dumps(detailed(names, "train").to_json()))
+    page_text = page.render(run)
+    text = Tags(page_text).text
+    for value in (subject.mean_boundary_iou, subject.calibration_error):
+        assert f"{value:.3f}" in text
+    assert "Accuracy against confidence" in page_text
+    assert "0.150" in text  # the mean of the Dice losses
+    assert "It is never predicted: all of its 120 pixels are missed." in text
+    assert "It is thin: about" in text
+    assert "of the training pixels" in text
+    # Image 3 is shown as hardest, so its reasons stand below it.
+    assert "pole costs" in text
+
+
 def test_a_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    text = page.render(make_run(tmp_path / "roads-1"))
+    run = make_run(tmp_path / "roads-1")
+    run.scores_file("val").write_text(json.dumps(detailed(("a", "b", "c")).to_json()))
+    text = page.render(run)
     found = Tags(text)
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", re.sub(r"base64,[^\"]*", "", text))
     assert not {"script", "link", "iframe", "object", "form", "base"} & set(found.tags)
@@ -137,7 +179,9 @@ def test_a_page_forbids_scripts_and_loading(tmp_path: Path) -> None:
 
 
 def test_f86_names_of_classes_files_and_runs_are_text_and_nothing_else(tmp_path: Path) -> None:
-    text = page.render(make_run(tmp_path / "run <b>&\u202e", ODD))
+    run = make_run(tmp_path / "run <b>&\u202e", ODD)
+    run.scores_file("val").write_text(json.dumps(detailed(ODD).to_json()))
+    text = page.render(run)
     found = Tags(text)
     assert "script" not in found.tags
     assert found.tags.count("img") == 3

@@ -12,6 +12,9 @@ Data = Annotated[
 ]
 Split = Annotated[str, typer.Option(help="The split to score.")]
 
+_HARDEST = 3
+"""Classes of which the console says why they are hard; the report and the JSON tell of more."""
+
 
 def evaluate(
     run: RunFolder,
@@ -34,6 +37,8 @@ def evaluate(
     console = Console()
 
     from pixelwright import jobs
+    from pixelwright.jobs.show import train_scores
+    from pixelwright.metrics.hardest import described, hardest_classes
 
     with console.watch() as on_event:
         scores = jobs.evaluate(
@@ -41,6 +46,8 @@ def evaluate(
         )
     if json != "-":
         console.scores(scores)
+        for hard in hardest_classes(scores, train_scores(Run(path)), count=_HARDEST):
+            console.remark(f"hard: {hard.name}", hard)
         console.say(*Run(path).looks_told())
     if json is not None:
-        as_json(console, scores.to_json(), json)
+        as_json(console, described(scores, train_scores(Run(path))), json)

@@ -9,7 +9,9 @@ import numpy as np
 
 from pixelwright import build, images, render
 from pixelwright.data.dataset import Dataset
+from pixelwright.errors import CheckpointError
 from pixelwright.files import write_text
+from pixelwright.metrics.hardest import described
 from pixelwright.metrics.scores import Scores
 from pixelwright.report import figures, page
 from pixelwright.run import Run
@@ -20,8 +22,16 @@ PICTURES = 3
 
 
 def write_scores(run: Run, scores: Scores, data: str) -> None:
-    table = replace(scores, data=data).to_json()
+    table = described(replace(scores, data=data), train_scores(run))
     write_text(run.scores_file(scores.split), json.dumps(table) + "\n")
+
+
+def train_scores(run: Run) -> Scores | None:
+    """Those of training images, which say how rare a class was; None where there are none."""
+    try:
+        return Scores.from_json(run.scores("train")) if run.scores("train") else None
+    except CheckpointError:
+        return None
 
 
 def write_pictures(run: Run, scores: Scores, entries: Sequence[Entry], model: build.Model) -> None:

@@ -257,16 +257,18 @@ def _finish(
     figures.loss_vs_epochs(run.log(), run.loss_figure)
     model = build.load_model(run, str(built.trainee.engine.device))
     scorer = built.score
-    scores = scorer(model.network, "val", depth="all", on_event=on_event)
-    write_scores(run, scores, str(recipe.data))
-    write_pictures(run, scores, scorer.entries("val"), model)
-    # As many training images as validation ones say how far the model is over-fitted.
+    entries = scorer.entries("val")
+    # As many training images as validation ones say how far the model is over-fitted; the scores
+    # of validation, written after them, say how rare a hard class was in training.
     train_entries = built.index.splits["train"]
-    every = -(-len(train_entries) // max(len(scores.keys), 1))
+    every = -(-len(train_entries) // max(len(entries), 1))
     some = scorer(
         model.network, "train", depth="loss", entries=train_entries[::every], on_event=on_event
     )
     write_scores(run, some, str(recipe.data))
+    scores = scorer(model.network, "val", depth="all", on_event=on_event)
+    write_scores(run, scores, str(recipe.data))
+    write_pictures(run, scores, entries, model)
     if recipe.train.overfit:
         on_event(Event("note", {"text": _overfit_verdict(recipe, scores, progress)}))
 

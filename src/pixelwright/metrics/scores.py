@@ -33,7 +33,8 @@ TITLES: Mapping[ScoreName, str] = {
     "mean_boundary_iou": "mean boundary IoU",
     "calibration_error": "calibration error",
 }
-_OF_DETAILS = ("mean_boundary_iou", "calibration_error")
+OF_DETAILS: tuple[ScoreName, ...] = ("mean_boundary_iou", "calibration_error")
+"""Scores that need more than confusion tables; NaN where only those were counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ class Scores:
         """The 95 % bootstrap interval over images; NaN, NaN where fewer than two images count."""
         if int((self.tables.sum((1, 2)) > 0).sum()) < 2:
             return math.nan, math.nan
-        if self.details is None and name in _OF_DETAILS:
+        if self.details is None and name in OF_DETAILS:
             return math.nan, math.nan
         low, high = percentiles(self._drawn_score(name)).tolist()
         return low, high
@@ -294,19 +295,24 @@ class Scores:
         ]
         if absent:
             notes.append(f"Predicted but never true, so IoU 0 in the mean: {first_few(absent)}.")
+        if math.isnan(self.interval("mean_iou")[0]):
+            notes.append("No intervals: they need two labelled images or more.")
+        return notes
+
+    def further(self) -> list[str]:
+        """Calibration and losses, a sentence each; none where they were not measured."""
+        sentences = []
         if not math.isnan(self.calibration_error):
-            notes.append(self._calibration_note())
+            sentences.append(self._calibration())
         if losses := self.losses():
             told = [
                 f"{name} {number(value)} ({span(low, high)})"
                 for name, (value, low, high) in losses.items()
             ]
-            notes.append(f"Losses, with 95 % intervals: {'; '.join(told)}.")
-        if math.isnan(self.interval("mean_iou")[0]):
-            notes.append("No intervals: they need two labelled images or more.")
-        return notes
+            sentences.append(f"Losses, with 95 % intervals: {'; '.join(told)}.")
+        return sentences
 
-    def _calibration_note(self) -> str:
+    def _calibration(self) -> str:
         assert self.details is not None
         bias = 100 * self.details.calibration.bias()
         side = f"{abs(bias):.1f} points {'above' if bias > 0 else 'below'} its accuracy"
@@ -344,7 +350,7 @@ class Scores:
         head, *rows = [[html.escape(cell) for cell in row] for row in self.table()]
         lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"]
         lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
-        notes = "".join(f"<br>{html.escape(note)}" for note in self.notes())
+        notes = "".join(f"<br>{html.escape(note)}" for note in [*self.further(), *self.notes()])
         return f"<p>{html.escape(self.verdict())}{notes}</p><table>{''.join(lines)}</table>"
 
 

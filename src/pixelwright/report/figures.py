@@ -33,7 +33,7 @@ class Look:
 
 # Colours that occur nowhere else; in the SVG each becomes the page's variable of that name, so that
 # the figure follows the page into its dark scheme.
-_VARIABLES = Look("#010203", "#010204", "#010205", "#010206", "#010207", "#010208")
+PAGE = Look("#010203", "#010204", "#010205", "#010206", "#010207", "#010208")
 
 
 def loss_vs_epochs(rows: Sequence[Row], path: Path) -> None:
@@ -53,12 +53,12 @@ def loss_vs_epochs(rows: Sequence[Row], path: Path) -> None:
 
 def loss_svg(rows: Sequence[Row]) -> str:
     """The losses as inline SVG in the page's colours."""
-    return _svg("Loss", draw_losses, rows)
+    return _curve("Loss", draw_losses, rows)
 
 
 def score_svg(rows: Sequence[Row]) -> str:
     """The validation score as inline SVG in the page's colours."""
-    return _svg("Validation score", draw_score, rows)
+    return _curve("Validation score", draw_score, rows)
 
 
 def epoch_rows(rows: Sequence[Row]) -> list[Row]:
@@ -155,9 +155,21 @@ def write_png(figure: Figure, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _svg(title: str, draw: Callable[[Axes, Sequence[Row], Look], None], rows: Sequence[Row]) -> str:
+def _curve(
+    title: str, draw: Callable[[Axes, Sequence[Row], Look], None], rows: Sequence[Row]
+) -> str:
     figure = Figure(figsize=(5, 3.1), layout="constrained")
-    draw(figure.subplots(), epoch_rows(rows), _VARIABLES)
+    draw(figure.subplots(), epoch_rows(rows), PAGE)
+    return inline_svg(f"{title} against epochs", figure)
+
+
+def inline_svg(label: str, figure: Figure) -> str:
+    """A figure drawn in the colours `PAGE`, as SVG for a page whose style sheet defines them.
+
+    Args:
+        label: What it shows, for those who do not see it.
+        figure: Made with the constructor, never with pyplot.
+    """
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     # A fixed salt gives equal runs equal pages.
@@ -166,11 +178,10 @@ def _svg(title: str, draw: Callable[[Axes, Sequence[Row], Look], None], rows: Se
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     for name in Look.__dataclass_fields__:
-        svg = svg.replace(getattr(_VARIABLES, name), f"var(--{name})")
+        svg = svg.replace(getattr(PAGE, name), f"var(--{name})")
     # Inline SVG needs no name spaces, and so the page holds no address at all.
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"|<style.*?</style>', "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;]*", "font-family: var(--sans)", svg)
-    label = f"{title} against epochs"
     svg = re.sub(
         r"<svg[^>]*?(viewBox=\S+ \S+ \S+ [^\s\"]+\")[^>]*>",
         rf'<svg \1 role="img" aria-label="{label}">',

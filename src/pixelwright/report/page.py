@@ -19,16 +19,20 @@ from markupsafe import Markup
 
 from pixelwright.errors import CheckpointError, shown
 from pixelwright.files import write_text
-from pixelwright.metrics.scores import TITLES, Scores, number, span
+from pixelwright.metrics.hardest import hardest_classes
+from pixelwright.metrics.scores import OF_DETAILS, TITLES, Scores, number, span
 from pixelwright.render import palette
 from pixelwright.report import figures
 from pixelwright.report.figures import Row, epoch_rows
 from pixelwright.report.fit import fit
 from pixelwright.report.pictures import pictures
+from pixelwright.report.reliability import reliability_svg
 from pixelwright.run import Run
 
 _FIRST_SPLITS = ("test", "val", "train")
 _MOST_CLASSES_IN_MATRIX = 24
+_HARDEST = 5
+"""Classes of which the page says why they are hard."""
 
 
 def write(run: Run) -> Path:
@@ -59,7 +63,8 @@ def _contents(run: Run) -> dict[str, Any]:
     main = every[0] if every else None
     # Pictures are chosen from the validation images, whatever else was scored since.
     chosen_from = next((scores for scores in every if scores.split == "val"), main)
-    chosen, left_out = pictures(run, chosen_from)
+    train = next((scores for scores in every if scores.split == "train"), None)
+    chosen, left_out = pictures(run, chosen_from, train)
     return {
         "name": run.path.absolute().name,
         "status": run.status,
@@ -72,6 +77,8 @@ def _contents(run: Run) -> dict[str, Any]:
         "broken": broken,
         "cards": _cards(main, info, rows),
         "classes": _class_rows(main, info) if main else [],
+        "hardest": hardest_classes(main, train, _HARDEST) if main else [],
+        "reliability": _reliability(main),
         "matrix": _matrix(main) if main else None,
         "confused": _most_confused(main) if main else [],
         "losses": Markup(figures.loss_svg(epochs)) if epochs else None,
@@ -131,6 +138,8 @@ def _cards(
     for name, title in TITLES.items() if main else ():
         low, high = main.interval(name) if main else (math.nan, math.nan)
         value = getattr(main, name)
+        if math.isnan(value) and name in OF_DETAILS:
+            continue
         cards.append({"title": title, "text": number(value), "value": value, "ends": (low, high)})
     epochs = epoch_rows(rows)
     if epochs:
@@ -154,6 +163,7 @@ def _cards(
 def _class_rows(main: Scores, info: Mapping[str, Any]) -> list[dict[str, Any]]:
     total, ends = main.total, main.iou_intervals()
     iou, dice, accuracy = total.iou(), total.dice(), total.accuracy()
+    boundary, boundary_ends = main.boundary_iou(), main.boundary_intervals()
     share = total.pixels / max(int(total.pixels.sum()), 1)
     colors = info.get("colors")
     if not isinstance(colors, list) or len(colors) != len(main.names):
@@ -164,6 +174,8 @@ def _class_rows(main: Scores, info: Mapping[str, Any]) -> list[dict[str, Any]]:
             "color": ",".join(str(int(part)) for part in colors[k]),
             "iou": iou[k],
             "ends": tuple(ends[k].tolist()),
+            "boundary": boundary[k],
+            "boundary_ends": tuple(boundary_ends[k].tolist()),
             "dice": dice[k],
             "accuracy": accuracy[k],
             "share": share[k],
@@ -171,6 +183,12 @@ def _class_rows(main: Scores, info: Mapping[str, Any]) -> list[dict[str, Any]]:
         for k, name in enumerate(main.names)
     ]
     return sorted(rows, key=lambda row: -1 if math.isnan(row["iou"]) else row["iou"], reverse=True)
+
+
+def _reliability(main: Scores | None) -> Markup | None:
+    if main is None or math.isnan(main.calibration_error) or main.details is None:
+        return None
+    return Markup(reliability_svg(main.details.calibration))
 
 
 def _shares(main: Scores) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pixelwright.metrics.hardest import why_image
 from pixelwright.metrics.scores import Scores
 from pixelwright.run import Run
 
@@ -21,20 +22,24 @@ _ORDER = ("predictions", "typical", "hardest", "other")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture: its group, what it shows, and itself as a data URI."""
+    """One picture: its group, what it shows, itself as a data URI, and why it is hard."""
 
     group: str
     caption: str
     score: float | None
     source: str
+    why: tuple[str, ...] = ()
 
 
-def pictures(run: Run, scores: Scores | None) -> tuple[list[Picture], list[str]]:
+def pictures(
+    run: Run, scores: Scores | None, train: Scores | None = None
+) -> tuple[list[Picture], list[str]]:
     """The pictures of a run in the order to show, and the files that were left out.
 
     Args:
         run: Whose folder holds them.
         scores: Of the split that they were chosen from.
+        train: Of training images, which say how rare a class was.
     """
     files = [*run.path.glob("predictions.jpg"), *sorted(run.pictures.glob("*.jpg"))]
     shown: list[Picture] = []
@@ -50,7 +55,13 @@ def pictures(run: Run, scores: Scores | None) -> tuple[list[Picture], list[str]]
             left_out.append(path.name)
             continue
         room -= len(source)
-        shown.append(Picture(group, *_named(key, scores), source))
+        number = _number(key, scores)
+        if scores is None or number is None:
+            shown.append(Picture(group, key, None, source))
+            continue
+        score = float(scores.image_mean_iou()[number])
+        why = tuple(why_image(scores, number, train)) if group == "hardest" else ()
+        shown.append(Picture(group, scores.keys[number], score, source, why))
     return shown, left_out
 
 
@@ -66,17 +77,17 @@ def _rank(path: Path) -> tuple[int, int, str]:
     return _ORDER.index(_group(path)[0]), int(found[2]) if found else 0, path.name
 
 
-def _named(name: str, scores: Scores | None) -> tuple[str, float | None]:
-    """The image's key and its mean IoU. A file's name holds the key without unusual signs."""
+def _number(name: str, scores: Scores | None) -> int | None:
+    """Which image a file shows. The file's name holds the key without unusual signs."""
 
     def bare(text: str) -> str:
         return "".join(c for c in text if c.isalnum())
 
     if scores and bare(name):
-        for key, score in zip(scores.keys, scores.image_mean_iou().tolist(), strict=True):
+        for number, key in enumerate(scores.keys):
             if bare(key).endswith(bare(name)):
-                return key, score
-    return name, None
+                return number
+    return None
 
 
 def _embedded(path: Path) -> str | None:
