@@ -9,6 +9,10 @@ from pixelwright.cli import data_get, data_patches
 from pixelwright.cli._options import Data, Json, Masks
 
 Out = Annotated[Path, typer.Option(help="The picture to write: .jpg or .png.")]
+Repair = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT", help="Write a mended copy to the new folder OUT, and check that."),
+]
 Split = Annotated[str, typer.Option(help="The split to show.")]
 Count = Annotated[int, typer.Option(min=1, help="How many images, or crops.")]
 Crops = Annotated[
@@ -31,14 +35,27 @@ def app() -> typer.Typer:
     return built
 
 
-def check(data: Data, masks: Masks = None, json: Json = None) -> None:
+def check(
+    data: Data,
+    masks: Masks = None,
+    repair: Repair = None,
+    json: Json = None,
+) -> None:
     """Look at every file: sizes, label values, orphans, palettes, EXIF, duplicates."""
     from pixelwright.cli._source import as_json, data_spec, look
     from pixelwright.console import Console
     from pixelwright.errors import DataError, first_few
+    from pixelwright.registry import Spec
 
     console = Console()
-    _, findings = look(console, data_spec(data, masks), quiet=json == "-")
+    quiet = json == "-"
+    spec = data_spec(data, masks)
+    if repair is not None:
+        from pixelwright.cli.data_repair import mended
+
+        mended(console, spec, repair, quiet=quiet)
+        spec = Spec("folders", {"root": repair.absolute()})
+    _, findings = look(console, spec, quiet=quiet)
     if json is not None:
         as_json(console, findings.to_json(), json)
     if findings.problems:
