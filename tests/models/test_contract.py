@@ -1,5 +1,6 @@
 """Promises that every model of the registry keeps."""
 
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from pixelwright.models import models
+from pixelwright.nn.blocks import norm_layers
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import field_of
 from pixelwright.nn.upsample import PixelShuffle, Upsample
@@ -14,6 +16,9 @@ from pixelwright.registry import Spec
 
 # Options that make a model small enough to test; its name alone where there are none.
 SMALL = {
+    "convunext": ["convunext:width=4,depth=2"],
+    "encoder-decoder": ["encoder-decoder:width=6,depth=2"],
+    "fcn-down": ["fcn-down:width=4,depth=2"],
     "light": ["light:width=4,depth=2"],
     "unet": ["unet:width=4,depth=2"],
     "fcn": ["fcn:width=4,depth=2"],
@@ -28,6 +33,11 @@ TEXTS = [
     "fcn:width=6,depth=1,norm=group",
     "unet:width=4,depth=3,block=residual,upsample=bilinear,norm=instance",
     "unet:width=4,depth=1,upsample=transposed,norm=none,dropout=0.2",
+    "unet:width=4,depth=2,kernel=5,norm=layer",
+    "fcn-down:width=4,depth=1,down=stride,kernel=5,norm=none",
+    "encoder-decoder:width=6,depth=1,norm=batch",
+    "convunext:width=4,depth=1,kernel=3,norm=batch",
+    "convunext:width=4,depth=3,norm=none",
 ]
 UPSAMPLED = [
     f"{text}{',' if ':' in text else ':'}upsample={how}"
@@ -132,7 +142,14 @@ def test_every_option_is_documented(name: str) -> None:
 
 
 def test_one_option_switches_the_upsampling_of_every_model() -> None:
-    assert {Spec.parse(text).name for text in UPSAMPLED} >= {"fcnn", "unet"}
+    assert {Spec.parse(text).name for text in UPSAMPLED} >= {
+        "convunext",
+        "encoder-decoder",
+        "fcn-down",
+        "fcnn",
+        "light",
+        "unet",
+    }
     for text in UPSAMPLED:
         kinds = {type(m) for m in build(text).modules()}
         modes = {m.mode for m in build(text).modules() if isinstance(m, nn.Upsample)}
@@ -179,8 +196,60 @@ def test_unet_has_the_channels_of_the_paper() -> None:
     assert merges == [(1024, 512), (512, 256), (256, 128), (128, 64)]
 
 
+def test_encoder_decoder_has_the_parameters_of_the_book() -> None:
+    # Of 3x3 windows: 3 to 64, 64 to 64, 64 to 128, 128 to 128, 128 to 256, 256 to 256; three of
+    # 256, 256 to 128, 128 to 128, 128 to 64, 64 to 64, and 64 to 3 classes.
+    model = models.build(Spec.parse("encoder-decoder"), classes=3, channels=3)
+    steps = [3, 64, 64, 128, 128, 256, 256, 256, 256, 128, 128, 64, 64, 3]
+    expected = sum(9 * a * b + b for a, b in pairwise(steps))
+    assert sum(p.numel() for p in model.parameters()) == expected == 2_880_643
+    strides = [(type(m).__name__, m.stride[0]) for m in model if hasattr(m, "stride")]
+    down = [("Conv2d", 2), ("Conv2d", 1)] * 3
+    assert strides == [*down, *[("Conv2d", 1), ("ConvTranspose2d", 2)] * 3, ("Conv2d", 1)]
+
+
+def test_convunext_has_about_the_parameters_of_the_paper() -> None:
+    with torch.device("meta"):
+        network = models.build(Spec.parse("convunext"), classes=2, channels=3)
+    # The paper states 3.5 million.
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(3.5e6, rel=0.01)
+    assert [len([m for m in stage if m._get_name() == "Block"]) for stage in network.down] == [
+        *(1, 1, 3, 1)
+    ]
+
+
+def test_a_gate_can_shut_a_skip_connection_and_pass_another_value() -> None:
+    gate = build("convunext:width=4,depth=1").gate[0]
+    skip, below = torch.randn(1, 4, 5, 5), torch.randn(1, 4, 5, 5)
+    nn.init.constant_(gate.open.bias, -100.0)
+    shut = gate(skip, below)
+    assert torch.equal(gate(torch.randn(1, 4, 5, 5), below), shut)
+    share, value = gate.below(below)[:, 4:].chunk(2, dim=1)
+    torch.testing.assert_close(shut, gate.out(share.sigmoid() * value.tanh()))
+    nn.init.constant_(gate.open.bias, 100.0)
+    open_ = gate.out(skip + share.sigmoid() * value.tanh())
+    torch.testing.assert_close(gate(skip, below), open_)
+
+
+def test_layer_norm_looks_at_one_pixel_only() -> None:
+    (norm,) = norm_layers("layer", 6)
+    x = torch.randn(2, 6, 4, 3)
+    out = norm(x)
+    torch.testing.assert_close(out.mean(1), torch.zeros(2, 4, 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(norm(x[..., 1:2]), out[..., 1:2])
+
+
 @pytest.mark.parametrize(
-    "text", ["fcn:kernel=4", "fcn:depth=0", "unet:width=0", "unet:upsample=cubic", "fcnn:dropout=1"]
+    "text",
+    [
+        "fcn:kernel=4",
+        "unet:kernel=2",
+        "fcn-down:down=hop",
+        "fcn:depth=0",
+        "unet:width=0",
+        "unet:upsample=cubic",
+        "fcnn:dropout=1",
+    ],
 )
 def test_f37_an_option_out_of_range_is_refused(text: str) -> None:
     assert len(models.problems(Spec.parse(text))) == 1

@@ -7,16 +7,10 @@ Differs: stride 1 only, so no pooling, no upsampling and no size rule; trained f
 from itertools import pairwise
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import nn
 
-from pixelwright.nn.blocks import Norm, conv_norm, he_weights
-
-
-def _odd(kernel: int) -> int:
-    if kernel % 2 == 0:
-        raise ValueError("must be odd, or the output would be shifted by half a pixel")
-    return kernel
+from pixelwright.nn.blocks import Kernel, Norm, conv_norm, he_weights
 
 
 def fcn(
@@ -25,7 +19,7 @@ def fcn(
     *,
     depth: Annotated[int, Field(ge=1)] = 4,
     width: Annotated[int, Field(ge=1)] = 32,
-    kernel: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 3,
+    kernel: Kernel = 3,
     norm: Norm = "batch",
 ) -> nn.Module:
     """Build a stack of convolutions that takes any size; its radius is `depth * (kernel // 2)`.
@@ -36,8 +30,8 @@ def fcn(
         depth: Number of hidden convolutions.
         width: Channels of each.
         kernel: Side of their windows in pixels, odd.
-        norm: What follows each: batch norm works on parts of an image as on the whole; group and
-            instance norm see all of it, so that their networks cannot predict by tiles.
+        norm: What follows each: batch and layer norm work on parts of an image as on the whole;
+            group and instance norm see all of it, so that their networks cannot predict by tiles.
     """
     layers: list[nn.Module] = []
     for before, after in pairwise([channels] + [width] * depth):

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from pixelwright.nn.blocks import Norm, conv_norm, he_weights
-from pixelwright.nn.upsample import INTERPOLATIONS, Upsample, upsample_by_two
+from pixelwright.nn.upsample import Upsample, double
 
 
 def fcnn(
@@ -43,9 +43,7 @@ def fcnn(
         nn.MaxPool2d(2),
         *conv_norm(32, 16, norm=kind),
         nn.ReLU(inplace=True),
-        nn.Upsample(scale_factor=2, mode=upsample)
-        if upsample in INTERPOLATIONS
-        else upsample_by_two(upsample, 16, 16),
+        double(upsample, 16),
         *([nn.Dropout2d(dropout)] if dropout else []),
         nn.Conv2d(16, classes, 5, padding=2),
     ]

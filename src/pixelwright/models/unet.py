@@ -6,6 +6,8 @@ norm unless told otherwise; the default is half as wide; resolution doubles by i
 told otherwise, see `nn/upsample.py`; dropout is off by default.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, cast
 
@@ -14,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from pixelwright.nn.blocks import Block, Norm, double_conv, he_weights
+from pixelwright.nn.blocks import Block, Kernel, Norm, double_conv, he_weights
 from pixelwright.nn.upsample import Upsample, upsample_by_two
 
 
@@ -25,6 +27,7 @@ def unet(
     width: Annotated[int, Field(ge=1)] = 32,
     depth: Annotated[int, Field(ge=1, le=8)] = 4,
     block: Block = "plain",
+    kernel: Kernel = 3,
     upsample: Upsample = "nearest",
     norm: Norm = "batch",
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -37,17 +40,16 @@ def unet(
         width: Channels at full resolution; they double at every halving.
         depth: Number of halvings. Height and width must divide by `2 ** depth`.
         block: Two convolutions, or two with a path around them.
+        kernel: Side of their windows in pixels, odd.
         upsample: How the path up doubles the resolution.
-        norm: What follows each 3x3 convolution: batch norm works on parts of an image as on the
-            whole; group and instance norm see all of it, so that their networks cannot predict by
-            tiles.
+        norm: What follows each of these convolutions: batch and layer norm work on parts of an
+            image as on the whole; group and instance norm see all of it, so that their networks
+            cannot predict by tiles.
         dropout: Share of the channels silenced at the lowest resolution while training.
     """
     widths = [width * 2**level for level in range(depth + 1)]
-    network = UNet(
-        classes, channels, widths, block=block, upsample=upsample, norm=norm, dropout=dropout
-    )
-    return he_weights(network)
+    conv = partial(double_conv, block=block, kernel=kernel, norm=norm)
+    return he_weights(UNet(classes, channels, widths, conv, upsample, dropout))
 
 
 class UNet(nn.Module):
@@ -56,25 +58,19 @@ class UNet(nn.Module):
         classes: int,
         channels: int,
         widths: list[int],
-        *,
-        block: Block,
+        conv: Callable[[int, int], nn.Module],
         upsample: Upsample,
-        norm: Norm,
         dropout: float,
     ) -> None:
         super().__init__()
         levels = list(pairwise(widths))
-        self.stem = double_conv(channels, widths[0], block=block, norm=norm)
+        self.stem = conv(channels, widths[0])
         self.pool = nn.MaxPool2d(2)
-        self.down = nn.ModuleList(
-            double_conv(fine, coarse, block=block, norm=norm) for fine, coarse in levels
-        )
+        self.down = nn.ModuleList(conv(fine, coarse) for fine, coarse in levels)
         self.dropout = nn.Dropout2d(dropout)
         levels.reverse()
         self.up = nn.ModuleList(upsample_by_two(upsample, coarse, fine) for fine, coarse in levels)
-        self.merge = nn.ModuleList(
-            double_conv(2 * fine, fine, block=block, norm=norm) for fine, _ in levels
-        )
+        self.merge = nn.ModuleList(conv(2 * fine, fine) for fine, _ in levels)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:

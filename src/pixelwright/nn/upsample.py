@@ -29,6 +29,16 @@ def upsample_by_two(
     return upsample_by(2, how, channels_in, channels_out, kernel=kernel)
 
 
+def double(how: Upsample, channels: int) -> nn.Module:
+    """A layer that doubles height and width and keeps the channels, before a convolution.
+
+    An interpolation has none of its own here.
+    """
+    if how in INTERPOLATIONS:
+        return nn.Upsample(scale_factor=2, mode=how)
+    return upsample_by_two(how, channels, channels)
+
+
 def upsample_by(
     factor: int, how: Upsample, channels_in: int, channels_out: int, *, kernel: int = 1
 ) -> nn.Module:
