@@ -3,7 +3,15 @@ import itertools
 import numpy as np
 import pytest
 
-from pixelwright.render import colorize, comparison, contact_sheet, overlay, palette, shares_below
+from pixelwright.render import (
+    colorize,
+    comparison,
+    contact_sheet,
+    overlay,
+    palette,
+    shares_below,
+    side_by_side,
+)
 from pixelwright.types import IGNORE, Classes
 
 
@@ -27,7 +35,7 @@ def test_a_dark_background_and_a_vivid_foreground_for_two_classes() -> None:
 
 
 def test_colours_of_a_street_scene_differ_for_colour_blind_eyes_too() -> None:
-    from pixelwright.render import _distance, _seen
+    from pixelwright.render.colors import _distance, _seen
 
     seen = _seen(np.array(palette(11), np.uint8))
     closest = min(_distance(seen[a : a + 1], seen[b])[0] for a, b in pairs(11))
@@ -110,3 +118,11 @@ def test_bars_below_a_sheet_are_cut_in_the_classes_shares() -> None:
     # 400 pixels between margins of 20.
     assert lengths == {(300, 0, 100), (200, 0, 200)}
     assert shares_below(sheet, classes, {"none": [0, 0, 0]}).shape[1] == 440
+
+
+def test_systems_stand_side_by_side_whatever_their_number() -> None:
+    image, target = np.zeros((30, 40, 1), np.uint8), np.zeros((30, 40), np.int16)
+    classes = Classes(("field", "road"), palette(2))
+    one = side_by_side(image, target, [("a", target)], classes)
+    four = side_by_side(image, target, [(name, target) for name in "abcd"], classes)
+    assert four.shape[0] * four.shape[1] > one.shape[0] * one.shape[1]

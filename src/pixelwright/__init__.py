@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pixelwright.jobs import evaluate, find_lr, predict, report, train
     from pixelwright.recipe import Recipe
     from pixelwright.run import Run
-    from pixelwright.study import compare
+    from pixelwright.study.job import compare
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "Run", "compare", "evaluate", "find_lr", "predict", "report", "train"]

@@ -11,7 +11,7 @@ from pixelwright import jobs
 from pixelwright.errors import RecipeError
 from pixelwright.run import Run
 from pixelwright.study import queue
-from pixelwright.study.compare import compare
+from pixelwright.study.job import compare
 from pixelwright.study.plan import Study
 from pixelwright.types import Event, silent
 
@@ -64,7 +64,10 @@ def test_done_is_skipped_stopped_goes_on_and_what_fails_leaves_the_rest(
     assert "depth=5, seed 0 is missing: exit 2" in missing
     assert "train.crop" in missing
     assert not wrong.run.path.exists()
-    assert {file.name for file in result.files} >= {"compare.json", "compare.md"}
+    assert {file.name for file in result.files} == {"compare.json", "compare.md", "study.html"}
+    # One validation image: it is shown where the cases differ most, whole and close.
+    shown = [path.name.partition("-")[0] for path in sorted((study.out / "pictures").iterdir())]
+    assert shown == ["apart", "close"]
 
     # Another recipe for runs that are there is refused, and says what differs.
     with pytest.raises(RecipeError, match=r"2 runs of .*train\.lr the default, now 0\.1.*--out"):

@@ -30,6 +30,9 @@ Settings = Annotated[
 Jobs = Annotated[int, typer.Option(min=1, help="Trainings at a time; they share the machine.")]
 Force = Annotated[bool, typer.Option("--force", help="Train although the data has problems.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, list what would be trained.")]
+Pictures = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Predict images side by side for the page.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the result.")]
 
 
@@ -42,6 +45,7 @@ def compare(
     settings: Settings = None,
     jobs: Jobs = 1,
     json: Json = None,
+    pictures: Pictures = True,
     force: Force = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -52,8 +56,8 @@ def compare(
     the other; what is done is skipped, what was stopped goes on.
     """
     from pixelwright.console import Console
-    from pixelwright.study.compare import compare as compare_all
-    from pixelwright.study.compare import is_study
+    from pixelwright.study.job import compare as compare_all
+    from pixelwright.study.job import is_study
 
     console = Console()
     only_studies = {"--set": settings, "--jobs": jobs > 1, "--force": force, "--dry-run": dry_run}
@@ -73,6 +77,7 @@ def compare(
             settings=settings or [],
             jobs=jobs,
             force=force,
+            pictures=pictures,
             on_event=on_event,
         )
     if json != "-":

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib import rc_context
@@ -163,22 +164,29 @@ def _curve(
     return inline_svg(f"{title} against epochs", figure)
 
 
-def inline_svg(label: str, figure: Figure) -> str:
+def inline_svg(label: str, figure: Figure, colors: Mapping[str, str] = MappingProxyType({})) -> str:
     """A figure drawn in the colours `PAGE`, as SVG for a page whose style sheet defines them.
 
     Args:
         label: What it shows, for those who do not see it.
         figure: Made with the constructor, never with pyplot.
+        colors: More colours that occur nowhere else, and the page's variables of each.
     """
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     # A fixed salt gives equal runs equal pages.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "pixelwright"}):
+    with (
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "pixelwright"}),
+        warnings.catch_warnings(),
+    ):
+        # The page has letters for names that DejaVu lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    for name in Look.__dataclass_fields__:
-        svg = svg.replace(getattr(PAGE, name), f"var(--{name})")
+    ours = {getattr(PAGE, name): name for name in Look.__dataclass_fields__}
+    for color, name in {**ours, **colors}.items():
+        svg = svg.replace(color, f"var(--{name})")
     # Inline SVG needs no name spaces, and so the page holds no address at all.
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"|<style.*?</style>', "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;]*", "font-family: var(--sans)", svg)

@@ -43,8 +43,13 @@ def write(run: Run) -> Path:
 
 def render(run: Run) -> str:
     """The page."""
+    return environment().get_template("report.html.j2").render(_contents(run))
+
+
+def environment() -> jinja2.Environment:
+    """What turns the templates of all our pages into text."""
     folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(
+    built = jinja2.Environment(
         loader=folder,
         autoescape=True,
         finalize=_visible,
@@ -52,8 +57,9 @@ def render(run: Run) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=_number, span=_span, percent=_percent, count=_count)
-    return environment.get_template("report.html.j2").render(_contents(run))
+    built.filters.update(number=_number, span=_span, percent=_percent, count=_count)
+    built.filters.update(duration=_duration, short_count=_short_count)
+    return built
 
 
 def _contents(run: Run) -> dict[str, Any]:

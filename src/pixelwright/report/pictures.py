@@ -50,7 +50,7 @@ def pictures(
         group, key = _group(path)
         if group == "typical" and key in hardest:  # of few images, many are both
             continue
-        source = _embedded(path)
+        source = embedded(path)
         if source is None or len(source) > room:
             left_out.append(path.name)
             continue
@@ -90,16 +90,16 @@ def _number(name: str, scores: Scores | None) -> int | None:
     return None
 
 
-def _embedded(path: Path) -> str | None:
+def embedded(path: Path, side: int = _SIDE) -> str | None:
     """A picture as a data URI, made smaller where it is large; None if it cannot be read."""
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image.draft("RGB", (_SIDE, _SIDE))
+            image.draft("RGB", (side, side))
             picture = image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning):
         return None
-    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82, optimize=True, progressive=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -7,7 +7,7 @@ result.to_json()
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +21,7 @@ from pixelwright.errors import CheckpointError, DataError, first_few
 from pixelwright.metrics.confusion import Margins
 from pixelwright.metrics.paired import Estimate, Trained, estimate, holm
 from pixelwright.metrics.scores import TITLES, Scores, number, span
+from pixelwright.render import palette
 from pixelwright.run import Run
 
 LEVEL = 0.05
@@ -183,12 +184,12 @@ class Comparison:
     def mean(self, case: Case, score: str | None = None) -> Estimate:
         """The score of a case: its mean over seeds, and the interval over images and seeds."""
         if score is None or score == self.score:
-            return estimate(self._trained[case.name])
-        return estimate(case.trained(score))
+            return _within(estimate(self._trained[case.name]))
+        return _within(estimate(case.trained(score)))
 
     def class_means(self, case: Case) -> Estimate:
         """The IoU of every class."""
-        return estimate(self._by_class[case.name])
+        return _within(estimate(self._by_class[case.name]))
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
@@ -209,7 +210,7 @@ class Comparison:
         """What can be said of two cases, in one or two sentences."""
         seeds = len(pair.a.runs), len(pair.b.runs)
         value, low, high = (float(x) for x in (pair.found.value, pair.found.low, pair.found.high))
-        a, b = pair.a.name, pair.b.name
+        a, b = _quoted(pair.a.name), _quoted(pair.b.name)
         if math.isnan(pair.p):
             return f"{a} and {b} cannot be compared: that needs two labelled images or more."
         many = len(self.pairs)
@@ -244,10 +245,11 @@ class Comparison:
         mine = [p for p in self.pairs if best.name == p.a.name]
         if not mine:
             return f"{best.name}: {self.title} {number(float(self.mean(best).value))}."
-        like = [p.b.name for p in mine if not p.differ]
-        text = f"{best.name} scores highest"
+        like = [_quoted(p.b.name) for p in mine if not p.differ]
+        text = f"{_quoted(best.name)} scores highest"
         if not like:
-            return f"{text}, and better than {'all others' if len(mine) > 1 else mine[0].b.name}."
+            others = "all others" if len(mine) > 1 else _quoted(mine[0].b.name)
+            return f"{text}, and is better than {others}."
         if len(like) == len(mine) > 1:
             return f"{text}, but is not distinguishable from any other."
         return f"{text}, but is not distinguishable from {', '.join(like)}."
@@ -267,12 +269,19 @@ class Comparison:
         hidden = len(self.pairs) - len(self.verdicts())
         if hidden:
             notes.append(f"{hidden} more comparisons among the others are in compare.json.")
+        runs = [run for case in self.cases for run in case.runs]
+        looks = [sum(look.split == self.split for look in run.looks()) for run in runs]
+        if max(looks) > 1:
+            notes.append(
+                f"Some of the runs were scored on '{self.split}' up to {max(looks)} times: what "
+                f"was chosen in between may fit these images by chance."
+            )
         for key, what in (
             ("commit", "commits"),
             ("device", "devices"),
             ("torch", "torch versions"),
         ):
-            said = {str(run.info.get(key)) for case in self.cases for run in case.runs}
+            said = {str(run.info.get(key)) for run in runs}
             if len(said) > 1:
                 notes.append(f"The runs are of different {what}: {first_few(sorted(said), 4)}.")
         return notes
@@ -287,7 +296,7 @@ class Comparison:
             known = [seconds for seconds in case.seconds if seconds is not None]
             minutes = f"{sum(known) / len(known) / 60:.1f}" if known else "n/a"
             size = "n/a" if case.parameters is None else f"{case.parameters:,}"
-            found = number(float(mean.value)), _span(mean)
+            found = number(float(mean.value)), span(float(mean.low), float(mean.high))
             rows.append((case.name, *found, seeds, minutes, size))
         return rows
 
@@ -324,13 +333,22 @@ class Comparison:
             "split": self.split,
             "score": self.score,
             "images": self.images,
+            "titles": dict(JUDGED),
             "classes": list(self.classes),
+            "colors": self._colors(),
             "baseline": self.baseline,
             "headline": self.headline(),
             "cases": [self._case_json(case) for case in self.cases],
             "pairs": [self._pair_json(pair) for pair in self.pairs],
             "notes": self.notes(),
         }
+
+    def _colors(self) -> list[str]:
+        """Of the classes, as `red,green,blue`."""
+        told = self.cases[0].runs[0].info.get("colors")
+        fits = isinstance(told, list) and len(told) == len(self.classes)
+        colors = told if fits else palette(len(self.classes))
+        return [",".join(str(int(part)) for part in color) for color in colors or ()]
 
     def _case_json(self, case: Case) -> dict[str, Any]:
         by_class = self.class_means(case)
@@ -421,16 +439,22 @@ def _check_same(found: Mapping[Any, Scores]) -> None:
 
 def _unequal(pair: Pair) -> str:
     a, b = len(pair.a.runs), len(pair.b.runs)
-    return f"{count(a, 'seed')} of {pair.a.name} and {b} of {pair.b.name}"
+    return f"{count(a, 'seed')} of {_quoted(pair.a.name)} and {b} of {_quoted(pair.b.name)}"
 
 
 def _chance(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _span(mean: Estimate) -> str:
-    """The interval of a score, which ends at 0 and 1."""
-    return span(max(float(mean.low), 0.0), min(float(mean.high), 1.0))
+def _within(mean: Estimate) -> Estimate:
+    """A score's interval ends at 0 and 1."""
+    low, high = np.maximum(mean.low, 0.0), np.minimum(mean.high, 1.0)
+    return replace(mean, low=np.asarray(low), high=np.asarray(high))
+
+
+def _quoted(name: str) -> str:
+    """A name that holds a comma would fall apart in a sentence."""
+    return f"'{name}'" if "," in name else name
 
 
 def _null(value: float) -> float | None:

@@ -14,11 +14,12 @@ from pixelwright.errors import CheckpointError, DataError, MachineError, RecipeE
 from pixelwright.files import write_text
 from pixelwright.jobs.watch import watched
 from pixelwright.recipe import Recipe, setting
+from pixelwright.report import study as page
 from pixelwright.run import Run
 from pixelwright.study import queue
 from pixelwright.study.comparison import JUDGED, Comparison
 from pixelwright.study.plan import Cell, Study, flat
-from pixelwright.types import OnEvent
+from pixelwright.types import OnEvent, silent
 
 
 def compare(
@@ -31,6 +32,7 @@ def compare(
     settings: Sequence[str] = (),
     jobs: int = 1,
     force: bool = False,
+    pictures: bool = True,
     on_event: OnEvent | None = None,
 ) -> Comparison:
     """Compare the cases of a study, or finished runs, on the same images.
@@ -46,6 +48,7 @@ def compare(
         settings: `key=value`, set in the recipe of the study.
         jobs: Trainings at a time.
         force: Train although the data has problems.
+        pictures: Predict some images again, for the page.
         on_event: Told the progress; None draws it, in a terminal and a notebook alike.
 
     Raises:
@@ -64,11 +67,12 @@ def compare(
             study.check()
             failed = queue.run_all(study, jobs=jobs, force=force, on_event=tell)
             result = of_study(study, failed, split=split, score=score)
-            return write(result, study.out)
+            return write(result, study.out, pictures=pictures, on_event=tell)
         if settings or force or jobs != 1:
             raise RecipeError("Settings, force and jobs are for a study; these runs are trained.")
         result = of_runs(paths, split=split, score=score or "mean_iou", baseline=baseline)
-        return write(result, Path(out) if out else Run.create(Path("runs"), "compare").path)
+        folder = Path(out) if out else Run.create(Path("runs"), "compare").path
+        return write(result, folder, pictures=pictures, on_event=tell)
 
 
 def is_study(path: str | Path | Run) -> bool:
@@ -219,10 +223,17 @@ def _names(settings: Sequence[tuple[str, ...]], runs: Sequence[Sequence[Run]]) -
     ]
 
 
-def write(result: Comparison, folder: Path) -> Comparison:
-    """Write `compare.json`, `compare.md` and the page; the result with the files it now has."""
+def write(
+    result: Comparison, folder: Path, *, pictures: bool = True, on_event: OnEvent = silent
+) -> Comparison:
+    """Write `compare.json`, `compare.md`, pictures and page; the result with what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     table, text = folder / "compare.json", folder / "compare.md"
     write_text(table, json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
     write_text(text, result.to_markdown())
-    return replace(result, files=(table, text))
+    if pictures:
+        # The only part that needs torch, and the memory of a model.
+        from pixelwright.study import pictures as side_by_side
+
+        side_by_side.write(result, folder / "pictures", on_event)
+    return replace(result, files=(table, text, page.write(folder)))
