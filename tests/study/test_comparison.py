@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pixelwright.errors import CheckpointError, DataError, PixelwrightWarning
+from pixelwright.metrics.details import Details
 from pixelwright.metrics.scores import Scores
 from pixelwright.run import Run
 from pixelwright.study.comparison import Comparison
@@ -79,6 +81,35 @@ def test_one_seed_each_is_said_to_be_over_images_only(tmp_path: Path) -> None:
     assert "over images only" in told
     assert "correction" not in told
     assert any("take three or more" in note for note in result.notes())
+
+
+def test_a_lower_calibration_error_is_better(tmp_path: Path) -> None:
+    runs = cases(tmp_path, {"sure": 0.8, "careful": 0.8})
+    for name, confidence in (("sure", 0.95), ("careful", 0.78)):
+        for run in runs[name]:
+            scores = Scores.from_json(run.scores("val"))
+            image = np.zeros((10, 10), np.int64)
+            right = np.arange(100).reshape(10, 10) < 80
+            likely = np.full((10, 10), confidence)
+            details = Details.joined(
+                [Details.of(np.where(right, 0, 1), image, likely, 2) for _ in scores.keys], 2
+            )
+            table = replace(scores, details=details).to_json()
+            run.scores_file("val").write_text(json.dumps(table), encoding="utf-8")
+    result = Comparison.of(runs, score="calibration_error")
+    assert [case.name for case in result.cases] == ["careful", "sure"]
+    assert "careful is better than sure by 0.130" in result.verdicts()[0]
+    # Accuracy 0.80: off by 0.02 and by 0.15.
+    head, first, last = result.score_table()
+    assert (first[head.index("calibration error")], last[5]) == ("0.020", "0.150")
+    assert "mean boundary IoU" in head
+
+
+def test_scores_older_than_a_score_are_answered_with_how_to_make_them(tmp_path: Path) -> None:
+    runs = cases(tmp_path, {"a": 0.6, "b": 0.8}, seeds=1)
+    with pytest.raises(CheckpointError, match=r"no mean boundary IoU.*pixelwright evaluate"):
+        Comparison.of(runs, score="mean_boundary_iou")
+    assert Comparison.of(runs).score_table()[1][4] == "n/a"
 
 
 def test_unequal_seeds_are_said(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ Sources = Annotated[
 ]
 Split = Annotated[str, typer.Option(help="Whose stored scores are compared.")]
 Score = Annotated[
-    str | None, typer.Option(help="mean_iou, mean_dice or pixel_accuracy [default: the study's].")
+    str | None,
+    typer.Option(help="mean_iou, mean_dice, pixel_accuracy, ... [default: the study's]."),
 ]
 Baseline = Annotated[
     str | None, typer.Option(metavar="CASE", help="Compare all with this case, not all with all.")

@@ -14,71 +14,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
 
 from pixelwright.console import count
-from pixelwright.errors import CheckpointError, DataError, first_few
-from pixelwright.metrics.confusion import Margins
+from pixelwright.errors import CheckpointError, first_few
 from pixelwright.metrics.paired import Estimate, Trained, estimate, holm
-from pixelwright.metrics.scores import TITLES, Scores, number, span
+from pixelwright.metrics.scores import number, span
 from pixelwright.render import palette
 from pixelwright.run import Run
+from pixelwright.study.case import (
+    JUDGED,
+    LOWER_IS_BETTER,
+    OF_DETAILS,
+    Case,
+    check_same,
+    seed_of,
+    stored,
+)
 
 LEVEL = 0.05
 """A corrected p below this is a difference."""
-
-JUDGED: Mapping[str, str] = {
-    name: TITLES[name] for name in ("mean_iou", "mean_dice", "pixel_accuracy")
-}
-"""The scores by which cases can be judged, and their titles."""
 
 _FEW = 10
 """Pairs up to which every verdict is told; of more, those of the best case."""
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """One system: its runs, one per seed, and what they scored.
+class Pair:
+    """Two cases on the same images.
 
     Args:
-        name: What tells it from the others.
-        settings: The same as settings of the recipe.
-        runs: One per seed.
-        seeds: Of the runs.
-        scores: Of each run on the split.
+        a: The case with the better mean.
+        b: The other.
+        found: By how much `a` is better.
+        p: Corrected for the number of pairs.
+        classes: By how much its IoU of every class is higher.
     """
-
-    name: str
-    settings: tuple[str, ...]
-    runs: tuple[Run, ...]
-    seeds: tuple[int, ...]
-    scores: tuple[Scores, ...]
-
-    def trained(self, score: str) -> Trained:
-        """What its networks score, by the name of a score of `Margins`."""
-        counts = [np.stack(Margins.of(scores.tables), axis=1) for scores in self.scores]
-        return Trained.of(counts, lambda sums: _of_margins(sums, score))
-
-    @property
-    def parameters(self) -> int | None:
-        """Of the network, where its run says."""
-        found = self.runs[0].info.get("parameters")
-        return found if isinstance(found, int) else None
-
-    @property
-    def seconds(self) -> tuple[float | None, ...]:
-        """How long each seed was trained, validation included."""
-        return tuple(_seconds(run) for run in self.runs)
-
-    def typical(self, score: str) -> int:
-        """The position of the run whose score is nearest to the mean over seeds."""
-        values = np.array([getattr(s, score) for s in self.scores])
-        return int(np.nanargmin(np.abs(values - np.nanmean(values)))) if len(values) > 1 else 0
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """Two cases on the same images; `a` has the higher mean."""
 
     a: Case
     b: Case
@@ -132,7 +102,7 @@ class Comparison:
             CheckpointError: Scores of the split are missing.
             DataError: They are not of the same images, masks and classes.
         """
-        scored = {run.path: _scores(run, split) for runs in cases.values() for run in runs}
+        scored = {run.path: stored(run, split) for runs in cases.values() for run in runs}
         missing = [path for path, scores in scored.items() if scores is None]
         if missing:
             raise CheckpointError(
@@ -141,20 +111,28 @@ class Comparison:
                 f"--split {split}'."
             )
         found = {path: scores for path, scores in scored.items() if scores is not None}
-        _check_same(found)
+        check_same(found)
         listed = [
             Case(
                 case,
                 tuple((settings or {}).get(case, ())),
                 tuple(runs),
-                tuple(map(_seed, runs)),
+                tuple(map(seed_of, runs)),
                 tuple(found[run.path] for run in runs),
             )
             for case, runs in cases.items()
         ]
 
+        if score in OF_DETAILS and any(s.details is None for s in found.values()):
+            raise CheckpointError(
+                f"The scores of {first_few(p for p, s in found.items() if s.details is None)} hold "
+                f"no {JUDGED[score]}: they are older than that. Make them again with 'pixelwright "
+                f"evaluate'."
+            )
+        sign = -1 if score in LOWER_IS_BETTER else 1
+
         def mean(case: Case) -> float:
-            values = [getattr(scores, score) for scores in case.scores]
+            values = [sign * getattr(scores, score) for scores in case.scores]
             return -math.inf if any(map(math.isnan, values)) else sum(values) / len(values)
 
         ranked = tuple(sorted(listed, key=mean, reverse=True))
@@ -199,7 +177,9 @@ class Comparison:
             for a, b in combinations(self.cases, 2)
             if self.baseline is None or self.baseline in (a.name, b.name)
         ]
-        found = [estimate(self._trained[a.name], self._trained[b.name]) for a, b in two]
+        lower = self.score in LOWER_IS_BETTER
+        sides = [(b, a) if lower else (a, b) for a, b in two]
+        found = [estimate(self._trained[x.name], self._trained[y.name]) for x, y in sides]
         corrected = holm([float(one.p) for one in found])
         return tuple(
             Pair(a, b, one, p, estimate(self._by_class[a.name], self._by_class[b.name]))
@@ -223,13 +203,13 @@ class Comparison:
         if seeds == (1, 1):
             if pair.differ:
                 return f"This run of {a} is better than that of {b} by {by}, {chance}.{alone}"
-            return f"{a} and {b} are not distinguishable: {a} scores {by} more, {chance}.{alone}"
+            return f"{a} and {b} are not distinguishable: {a} is ahead by {by}, {chance}.{alone}"
         with_seeds = f"{seeds[0]} seeds" if seeds[0] == seeds[1] else _unequal(pair)
         borrowed = " The single seed is taken to vary as the others do." if min(seeds) == 1 else ""
         if pair.differ:
             return f"{a} is better than {b} by {by}, {chance}, with {with_seeds}.{borrowed}"
         return (
-            f"{a} and {b} are not distinguishable with {with_seeds}: {a} scores {by} more, "
+            f"{a} and {b} are not distinguishable with {with_seeds}: {a} is ahead by {by}, "
             f"{chance}.{borrowed}"
         )
 
@@ -246,7 +226,9 @@ class Comparison:
         if not mine:
             return f"{best.name}: {self.title} {number(float(self.mean(best).value))}."
         like = [_quoted(p.b.name) for p in mine if not p.differ]
-        text = f"{_quoted(best.name)} scores highest"
+        text = f"{_quoted(best.name)} scores best"
+        if all(len(case.runs) == 1 for case in self.cases):
+            text += ", as far as one seed each can tell"
         if not like:
             others = "all others" if len(mine) > 1 else _quoted(mine[0].b.name)
             return f"{text}, and is better than {others}."
@@ -300,6 +282,14 @@ class Comparison:
             rows.append((case.name, *found, seeds, minutes, size))
         return rows
 
+    def score_table(self) -> list[tuple[str, ...]]:
+        """Rows to print: a header, then every score of one case each, mean over seeds."""
+        rows: list[tuple[str, ...]] = [("case", *JUDGED.values())]
+        for case in self.cases:
+            means = [float(self.mean(case, score).value) for score in JUDGED]
+            rows.append((case.name, *map(number, means)))
+        return rows
+
     def class_table(self) -> list[tuple[str, ...]]:
         """Rows to print: a header of cases, then the IoU of one class each."""
         means = [self.class_means(case) for case in self.cases]
@@ -321,6 +311,8 @@ class Comparison:
             "",
             *(f"- {line}" for line in self.verdicts()),
             *(f"- {line}" for line in self.notes()),
+            "",
+            *_markdown(self.score_table(), left=1),
             "",
             *_markdown(self.class_table(), left=1),
         ]
@@ -384,57 +376,6 @@ class Comparison:
         lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
         told = "".join(f"<li>{escape(line)}</li>" for line in [*self.verdicts(), *self.notes()])
         return f"<p>{escape(self.headline())}</p><table>{''.join(lines)}</table><ul>{told}</ul>"
-
-
-def _of_margins(sums: Num[np.ndarray, "*stack 3 k"], score: str) -> Float[np.ndarray, "..."]:
-    found: np.ndarray = getattr(Margins(*np.moveaxis(sums, -2, 0)), score)()
-    return found
-
-
-def _scores(run: Run, split: str) -> Scores | None:
-    table = run.scores(split)
-    return Scores.from_json(table) if table else None
-
-
-def _seed(run: Run) -> int:
-    from pixelwright.recipe import Recipe
-
-    return Recipe.read(run.recipe_file).seed
-
-
-def _seconds(run: Run) -> float | None:
-    """As its log says; None where it says nothing."""
-    told = [s for row in run.log() if isinstance(s := row.get("seconds"), (int, float))]
-    return max(told, default=None)
-
-
-def _check_same(found: Mapping[Any, Scores]) -> None:
-    """See that all were scored on the same classes, images and masks.
-
-    Raises:
-        DataError: What differs, and between which runs.
-    """
-    (first, ours), *others = found.items()
-    for path, theirs in others:
-        both = f"{first} and {path} cannot be compared on '{ours.split}':"
-        if theirs.names != ours.names:
-            odd = [*(set(ours.names) ^ set(theirs.names))]
-            which = first_few(sorted(odd)) if odd else "the same names in another order"
-            raise DataError(f"{both} their classes differ ({which}).")
-        if theirs.keys != ours.keys:
-            odd = sorted(set(ours.keys) ^ set(theirs.keys))
-            which = f"only one has {first_few(odd)}" if odd else "in another order"
-            raise DataError(
-                f"{both} one was scored on {count(len(ours.keys), 'image')}, the other on "
-                f"{len(theirs.keys)}, {which}. Score both on the same with 'pixelwright evaluate'."
-            )
-        unlike = (theirs.tables.sum(2) != ours.tables.sum(2)).any(1)
-        if unlike.any():
-            odd = [key for key, differs in zip(ours.keys, unlike, strict=True) if differs]
-            raise DataError(
-                f"{both} the masks of {count(len(odd), 'image')} differ ({first_few(odd)}). "
-                f"Score both on the same with 'pixelwright evaluate'."
-            )
 
 
 def _unequal(pair: Pair) -> str:

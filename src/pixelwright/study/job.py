@@ -17,7 +17,8 @@ from pixelwright.recipe import Recipe, setting
 from pixelwright.report import study as page
 from pixelwright.run import Run
 from pixelwright.study import queue
-from pixelwright.study.comparison import JUDGED, Comparison
+from pixelwright.study.case import JUDGED
+from pixelwright.study.comparison import Comparison
 from pixelwright.study.plan import Cell, Study, flat
 from pixelwright.types import OnEvent, silent
 
@@ -41,7 +42,7 @@ def compare(
         source: A study file, whose missing runs are trained first; or runs, or folders of runs,
             which are taken as seeds of one case where only their seeds differ.
         split: Whose stored scores are compared.
-        score: "mean_iou", "mean_dice" or "pixel_accuracy"; by default the study's, or mean IoU.
+        score: "mean_iou" or another of `study.case.JUDGED`; by default the study's, or mean IoU.
         baseline: Compare all cases with this one, instead of all with all.
         out: Where the result is written: by default the study's folder, or the next free
             `runs/compare-<number>`.

@@ -27,7 +27,7 @@ from pixelwright.data import index
 from pixelwright.errors import RecipeError, first_few, unknown
 from pixelwright.recipe import Recipe, read_table, setting
 from pixelwright.run import Run
-from pixelwright.study.comparison import JUDGED
+from pixelwright.study.case import JUDGED
 
 _OWN = ("study", "grid", "case")
 _SPECS = ("data", "model", "loss", "train.optimizer", "train.schedule")
