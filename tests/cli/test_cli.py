@@ -238,7 +238,7 @@ def test_f18_files_of_any_name_are_read_and_shown_escaped(say: Say) -> None:
 def test_models_are_listed_with_what_they_are(say: Say) -> None:
     code, out, _ = say("models")
     assert code == 0
-    assert "unet    U-Net: a path down and a path up" in out
+    assert "unet U-Net: a path down and a path up" in " ".join(out.split())
 
 
 def test_a_model_is_described_with_its_size_reach_and_options(say: Say) -> None:

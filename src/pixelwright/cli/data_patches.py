@@ -7,7 +7,6 @@ import typer
 from typer.models import OptionInfo
 
 from pixelwright.cli._options import Data, Masks
-from pixelwright.registry import Spec
 
 # Train and val lie in the official training split. Test is the official val split, so that nothing
 # trained elsewhere on the official training split has seen it.
@@ -49,6 +48,7 @@ def patches(
     test_cities: Annotated[str | None, _cities("test")] = None,
 ) -> None:
     """Cut images and masks into patches, with a manifest; again does what is left to do."""
+    from pixelwright.cli._cities import with_cities
     from pixelwright.cli._source import data_spec
     from pixelwright.console import Console
     from pixelwright.data.index import load
@@ -60,7 +60,7 @@ def patches(
         "val": val_cities,
         "test": test_cities,
     }
-    spec, small = _with_cities(data_spec(data, masks), given)
+    spec, small = with_cities(data_spec(data, masks), given, CITIES)
     console = Console()
     plan = Plan(size, stride, labelled, small)
     with console.warnings_as_lines(), console.watch() as on_event:
@@ -81,33 +81,3 @@ def patches(
         console.say(
             f"or, to begin with: pixelwright train folders:root={out},train_split=train_small"
         )
-
-
-def _with_cities(spec: Spec, given: dict[str, str | None]) -> tuple[Spec, tuple[str, ...]]:
-    """The layout with the cities of each split, and the cities of `train_small`.
-
-    A city that is given to one split is taken out of the defaults of the others.
-    """
-    from pixelwright.data.index import layouts
-    from pixelwright.errors import RecipeError
-
-    chosen = {split: _names(text) for split, text in given.items() if text is not None}
-    if spec.name != "cityscapes":
-        if chosen:
-            option = f"--{next(iter(chosen))}-cities"
-            raise RecipeError(f"{option} is for the layout cityscapes; {spec.name} has no cities.")
-        return spec, ()
-    spec = layouts.resolve(spec)
-    for split in ("train", "val", "test"):
-        chosen.setdefault(split, spec.options.get(f"{split}_cities", ()))
-    taken = {city for split in ("train", "val", "test") for city in chosen[split]}
-    for split in ("train", "val", "test"):
-        free = tuple(city for city in _names(CITIES[split]) if city not in taken)
-        spec = spec.with_option(f"{split}_cities", chosen[split] or free)
-    train = spec.options["train_cities"]
-    small = tuple(city for city in _names(CITIES["small"]) if city in train)
-    return spec, chosen.get("small", small or train[:1])
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
