@@ -1,6 +1,7 @@
 """Keep what runs and benchmarks measured; write it into README, recipes and exercises.
 
     python benchmarks/figures.py keep runs/camvid-unet-1 camvid-unet      # results/camvid-unet.json
+    python benchmarks/figures.py keep-study runs/losses losses            # results/study-losses.*
     python benchmarks/load.py --json benchmarks/results/load.json
     python benchmarks/figures.py write                                     # into the texts
     python benchmarks/figures.py check                                     # exit 1: they differ
@@ -63,6 +64,31 @@ def keep(run: Run, name: str) -> None:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
     print(f"wrote {path.relative_to(ROOT)}")
+
+
+def keep_study(folder: Path, name: str) -> None:
+    """Store what `pixelwright compare` found: its tables and verdicts, time, machine, commit."""
+    table = json.loads((folder / "compare.json").read_text())
+    infos = [Run.open(Path(run)).info for case in table["cases"] for run in case["runs"]]
+    seconds = sum(s for case in table["cases"] for s in case["seconds"] if s is not None)
+    commits = sorted({info["commit"] for info in infos})
+    places = sorted({f"{info['machine']} ({info['device']})" for info in infos})
+    for case in table["cases"]:
+        case["runs"] = [Path(run).name for run in case["runs"]]
+    table |= {"minutes": round(seconds / 60, 1), "machine": places, "commit": commits}
+    path = RESULTS / f"study-{name}.json"
+    path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    runs = f"{len(infos)} trainings, {table['minutes']:g} minutes in sum"
+    place = f"{runs}; {'; '.join(places)}; commit {', '.join(commits)}."
+    text = (folder / "compare.md").read_text()
+    path.with_suffix(".md").write_text(f"{text}\n{place}\n")
+    print(f"wrote {path.relative_to(ROOT)} and .md")
+
+
+def study(name: str) -> str:
+    """The stored tables and verdicts of a study."""
+    path = RESULTS / f"{name}.md"
+    return path.read_text() if path.is_file() else ""
 
 
 def read(name: str) -> Any:
@@ -155,6 +181,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
+def block(name: str) -> str:
+    """What stands between the marks of this name."""
+    return study(name) if name.startswith("study-") else BLOCKS[name]()
+
+
 def expectation(name: str) -> str | None:
     """The header lines of a recipe that say what to expect."""
     if not (r := read(name)):
@@ -178,7 +209,7 @@ def texts() -> dict[Path, str]:
     wanted = {}
     for path in [ROOT / "README.md", *ROOT.glob("exercises/*/README.md"), *ROOT.glob("docs/*.md")]:
         wanted[path] = _BLOCK.sub(
-            lambda m: m.group(1) + BLOCKS[m.group(2)]() + m.group(3), path.read_text()
+            lambda m: m.group(1) + block(m.group(2)) + m.group(3), path.read_text()
         )
     for path in [*ROOT.glob("recipes/*.toml"), *ROOT.glob("exercises/*/recipe.toml")]:
         name = path.stem if path.stem in RUNS else f"{path.parent.name}-earth"
@@ -194,11 +225,17 @@ def main() -> None:
     kept = commands.add_parser("keep", help="store what a run measured")
     kept.add_argument("run", type=Path)
     kept.add_argument("name", choices=RUNS)
+    studies = commands.add_parser("keep-study", help="store what a comparison found")
+    studies.add_argument("folder", type=Path)
+    studies.add_argument("name")
     commands.add_parser("write", help="write the stored figures into the texts")
     commands.add_parser("check", help="tell which texts differ from the stored figures")
     options = parser.parse_args()
     if options.command == "keep":
         keep(Run.open(options.run), options.name)
+        return
+    if options.command == "keep-study":
+        keep_study(options.folder, options.name)
         return
     stale = [path for path, text in texts().items() if path.read_text() != text]
     for path in stale:
