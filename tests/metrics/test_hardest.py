@@ -137,6 +137,14 @@ def test_an_image_names_the_classes_that_cost_most() -> None:
     assert hard.why[2].startswith("99 % of its pixels are right: the mean is low for classes")
 
 
+def test_an_image_tells_how_much_of_a_class_is_missed_or_false() -> None:
+    truth, part = field((1, 20, 20, 20, 40), (2, 50, 20, 20, 40)), field((1, 20, 20, 20, 10))
+    missed = why_image(scored((part, truth)), 0)
+    assert any("75 % of it is missed, most often for ground (75 %)." in line for line in missed)
+    [false] = [line for line in why_image(scored((truth, part)), 0) if line.startswith("thing")]
+    assert "75 % of what is called so is something else, most often ground (75 %)" in false
+
+
 def test_an_image_whose_outlines_are_wrong_says_so_and_a_right_one_nothing() -> None:
     shifted = (field((1, 20, 20, 30, 30)), field((1, 20, 22, 30, 30)))
     right = (field((1, 20, 20, 30, 30)),) * 2

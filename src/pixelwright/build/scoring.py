@@ -186,10 +186,11 @@ def _measure(
         truth = np.ascontiguousarray(target[rows, columns])
         pixels = int((truth >= 0).sum())
         wide = at_least_float32(logits)
-        labels[rows, columns] = wide.argmax(dim=0).to(torch.int16).cpu().numpy()
+        highest, chosen = wide.max(dim=0)
+        labels[rows, columns] = chosen.to(torch.int16).cpu().numpy()
         if confidence is not None:
-            highest = (wide.amax(dim=0) - wide.logsumexp(dim=0)).exp()
-            confidence[rows, columns] = highest.float().cpu().numpy()
+            share = (highest - wide.logsumexp(dim=0)).exp()
+            confidence[rows, columns] = share.float().cpu().numpy()
         found = losses(wide, truth)
         values.update({name: value * pixels for name, value in found.items() if pixels})
         counted += pixels

@@ -274,11 +274,16 @@ def _in_image(
     if not hit:
         parts.append(f"missed altogether, most often taken for {other}")
     elif truth - hit >= predicted - hit:
-        parts.append(f"{_percent(taken)} of it is taken for {other}")
+        missed = _percent((truth - hit) / truth)
+        parts.append(f"{missed} of it is missed, most often for {other} ({_percent(taken)})")
     else:
         false = counts[:, k] * (np.arange(len(counts)) != k)
         source = scores.names[int(false.argmax())]
-        parts.append(f"{_percent(false.max() / predicted)} of what is called so is {source}")
+        wrongly, mostly = (predicted - hit) / predicted, _percent(false.max() / predicted)
+        parts.append(
+            f"{_percent(wrongly)} of what is called so is something else, most often {source} "
+            f"({mostly})"
+        )
     if _tells(train, scores):
         assert train is not None
         in_training, _ = _frequency(train, k)
