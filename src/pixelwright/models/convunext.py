@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwright.nn.blocks import Kernel, Norm, he_weights, norm_layers
+from pixelwright.nn.depthwise import Depthwise
 from pixelwright.nn.upsample import Upsample, double
 
 GROWTH = 4
@@ -112,7 +113,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, kernel: int, norm: Norm) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels),
+            Depthwise(channels, kernel),
             *norm_layers(norm, channels),
             nn.Conv2d(channels, GROWTH * channels, 1),
             nn.GELU(),
