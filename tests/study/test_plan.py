@@ -143,3 +143,12 @@ def test_f39_data_that_is_not_there_is_said_before_any_training(write: Write) ->
     study = Study.read(write("[grid]\nloss = ['dice', 'focal']"), ["data=folders:root=nowhere"])
     with pytest.raises(DataError, match="nowhere"):
         study.check()
+
+
+def test_cases_that_would_be_scored_on_other_images_are_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    other = tiny.draw_folders(tmp_path / "other", count=9)
+    path = write(f'[grid]\ndata = ["folders:root={tmp_path / "data"}", "{other}"]')
+    with pytest.raises(DataError, match="cannot be compared"):
+        Study.read(path).check()

@@ -96,10 +96,7 @@ def of_study(
     runs = {case: [c.run for c in study.cells if c.case == case and c.done] for case in study.cases}
     trained = {case: found for case, found in runs.items() if found}
     if not trained:
-        raise MachineError(
-            f"No run of {study.out} is finished. "
-            f"{queue.failures(failed) if failed else 'Leave out --dry-run to train them.'}"
-        )
+        raise MachineError(f"No run of {study.out} is finished. {queue.failures(failed)}")
     baseline = study.baseline if study.baseline in trained else None
     missing = [f"{cell.title} is missing: {why.rstrip('.')}." for cell, why in failed]
     if baseline != study.baseline:
@@ -205,7 +202,14 @@ def _differences(tables: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]
     odd = [
         key for key in keys if any(t.get(key, absent) != tables[0].get(key, absent) for t in tables)
     ]
-    return [tuple(setting(key, table[key]) for key in odd if key in table) for table in tables]
+    return [tuple(_told(key, table[key]) for key in odd if key in table) for table in tables]
+
+
+def _told(key: str, value: object) -> str:
+    try:
+        return setting(key, value)
+    except RecipeError:  # no string says it, and nobody has to read this one back
+        return f"{key}={value}"
 
 
 def _names(settings: Sequence[tuple[str, ...]], runs: Sequence[Sequence[Run]]) -> list[str]:

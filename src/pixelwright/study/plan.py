@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pixelwright.data import index
-from pixelwright.errors import RecipeError, first_few, unknown
+from pixelwright.errors import DataError, RecipeError, first_few, unknown
 from pixelwright.recipe import Recipe, read_table, setting
 from pixelwright.run import Run
 from pixelwright.study.case import JUDGED
@@ -156,11 +156,22 @@ class Study:
         """See that the data of every case is there, and that no run in the folder is in the way.
 
         Raises:
-            DataError: Data cannot be found.
+            DataError: Data cannot be found, or two cases would be scored on different images.
             RecipeError: Runs of another recipe, or of a living process, lie in the folder.
         """
-        for spec in {str(cell.recipe.data): cell.recipe.data for cell in self.cells}.values():
-            index.load_for_training(spec)
+        specs = {str(cell.recipe.data): cell.recipe.data for cell in self.cells}
+        held_out = {}
+        for name, spec in specs.items():
+            found = index.load_for_training(spec)
+            keys = tuple(entry.key for entry in found.splits["val"])
+            held_out[name] = found.classes.names, keys
+        (first, ours), *others = held_out.items()
+        for name, theirs in others:
+            if theirs != ours:
+                raise DataError(
+                    f"{first} and {name} have other classes or other images in 'val', so that "
+                    f"cases trained on them cannot be compared."
+                )
         changed = [(cell, changes) for cell in self.cells if (changes := cell.changes())]
         if changed:
             cell, changes = changed[0]

@@ -184,6 +184,8 @@ class _Queue:
         """Ask all trainings to save and stop; a second signal ends them at once."""
         for one in self._active:
             one.training.ask_to_stop()
+        if self._active:
+            self._note("stops: the training saves a checkpoint, and the same command goes on")
         try:
             for one in self._active:
                 one.training.wait()
