@@ -65,7 +65,11 @@ def test_whatever_the_result_depends_on_names_it(place: Path, entry: Entry) -> N
     cache.kept("thing", [entry], swapped, compute, most=3)
     cache.kept("thing", [entry, entry], CLASSES, compute, most=3)
     cache.kept("thing", [window], CLASSES, compute, most=3)
-    cache.kept("thing", [aged(entry, 50)], CLASSES, compute, most=3)
+    entry = aged(entry, 50)
+    cache.kept("thing", [entry], CLASSES, compute, most=3)
+    assert len(calls) == 7
+    renamed = Classes(("x", "y"), ((9, 9, 9), (8, 8, 8)), CLASSES.values)
+    cache.kept("thing", [entry], renamed, compute, most=3)
     assert len(calls) == 7
 
 

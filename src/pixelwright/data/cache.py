@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,11 @@ def _key(
             return None
         stamps[path] = stamp
     digest = hashlib.sha256()
-    colors = classes.colors if classes.by_color else ()
-    raw = sorted(classes.values.items()), classes.by_color, classes.threshold, colors
-    head = [FORMAT, kind, len(classes), *raw, sorted(settings.items())]
+    # All that says how a mask is read: not the names, and the colours only of masks in colours.
+    reading: dict[str, object] = {f.name: getattr(classes, f.name) for f in fields(classes)}
+    reading |= {"names": len(classes), "values": sorted(classes.values.items())}
+    reading |= {} if classes.by_color else {"colors": None}
+    head = [FORMAT, kind, sorted(reading.items()), sorted(settings.items())]
     digest.update(json.dumps(head, default=str).encode())
     for entry in entries:
         target = entry.target

@@ -196,7 +196,8 @@ class CopyBlob:
         turn = change.affine[:, :2] / size
         if self._augment.flip and u[1] < 0.5:
             turn = np.diag([-1.0, 1.0]) @ turn
-        return turn, 1 / math.sqrt(abs(np.linalg.det(turn)))
+        (a, b), (c, d) = turn.tolist()
+        return turn, 1 / math.sqrt(abs(a * d - b * c))
 
     def _rows(
         self, part: slice, entry: int, column: int, u: float, change: Draw
@@ -257,14 +258,17 @@ def _footprint(
 ) -> tuple[int, int, int, int] | None:
     """Top, left, height and width of what a box covers in the crop, with a margin; None outside."""
     top, left, height, width = box
-    xs, ys = (left - 0.5, left + width - 0.5), (top - 0.5, top + height - 0.5)
-    corners = np.array([(x, y) for x in xs for y in ys]) - affine[:, 2]
-    at = np.linalg.solve(affine[:, :2], corners.T)
-    low = np.maximum(np.floor(at.min(axis=1)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(at.max(axis=1)).astype(int) + 2, crop[::-1])
-    if (high <= low).any():
+    (a, b, x), (c, d, y) = affine.tolist()
+    size = a * d - b * c
+    xs, ys = (left - 0.5 - x, left + width - 0.5 - x), (top - 0.5 - y, top + height - 0.5 - y)
+    at_x = [(d * across - b * down) / size for across in xs for down in ys]
+    at_y = [(a * down - c * across) / size for across in xs for down in ys]
+    low_x, low_y = (max(math.floor(min(at)) - 1, 0) for at in (at_x, at_y))
+    high_x = min(math.ceil(max(at_x)) + 2, crop[1])
+    high_y = min(math.ceil(max(at_y)) + 2, crop[0])
+    if high_x <= low_x or high_y <= low_y:
         return None
-    return int(low[1]), int(low[0]), int(high[1] - low[1]), int(high[0] - low[0])
+    return low_y, low_x, high_y - low_y, high_x - low_x
 
 
 def _region(same: Bool[np.ndarray, "h w"], start: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
