@@ -18,6 +18,8 @@ from pathlib import Path
 
 from pixelwright.run import Run
 
+_STEP = re.compile(r"^step ([\d,]+)/", re.MULTILINE)
+
 
 @dataclass
 class Training:
@@ -93,12 +95,15 @@ class Training:
         return None
 
     def steps(self) -> tuple[int, int]:
-        """Steps done and to do, as the log says; 0, 0 before it says anything."""
+        """Steps done and to do, as log and output say; 0, 0 before they say anything."""
         done = total = 0
         for row in self.run.log():
             done = max(done, row.get("step") or 0)
             total = row.get("steps", total)
-        return done, total
+        # The log has a row at every validation, the output a line every half minute.
+        said = _STEP.findall(_tail(self.output, 2000))
+        done = max([done, *(int(step.replace(",", "")) for step in said)])
+        return min(done, total), total
 
     def why(self) -> str:
         """Why it failed: its last words."""
