@@ -109,7 +109,7 @@ def test_scores_older_than_a_score_are_answered_with_how_to_make_them(tmp_path: 
     runs = cases(tmp_path, {"a": 0.6, "b": 0.8}, seeds=1)
     with pytest.raises(CheckpointError, match=r"no mean boundary IoU.*pixelwright evaluate"):
         Comparison.of(runs, score="mean_boundary_iou")
-    assert Comparison.of(runs).score_table()[1][4] == "n/a"
+    assert Comparison.of(runs).score_table()[0][1:] == ("mean IoU", "mean Dice", "pixel accuracy")
 
 
 def test_unequal_seeds_are_said(tmp_path: Path) -> None:

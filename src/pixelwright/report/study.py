@@ -59,6 +59,11 @@ def render(folder: Path) -> str:
         "cases": cases,
         "pairs": pairs,
         "title": table["titles"][table["score"]],
+        "known": {
+            key: text
+            for key, text in table["titles"].items()
+            if any(case[key]["value"] is not None for case in cases)
+        },
         "seeds": sorted({len(case["seeds"]) for case in cases}),
         "axis": _axis([c[table["score"]] for c in cases], [v for c in cases for v in c["by_seed"]]),
         "pair_axis": _axis([pair["difference"] for pair in pairs], [0.0]),

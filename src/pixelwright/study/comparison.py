@@ -283,12 +283,14 @@ class Comparison:
         return rows
 
     def score_table(self) -> list[tuple[str, ...]]:
-        """Rows to print: a header, then every score of one case each, mean over seeds."""
-        rows: list[tuple[str, ...]] = [("case", *JUDGED.values())]
-        for case in self.cases:
-            means = [float(self.mean(case, score).value) for score in JUDGED]
-            rows.append((case.name, *map(number, means)))
-        return rows
+        """Rows to print: a header, then every known score of one case each, mean over seeds."""
+        means = {
+            title: [number(float(self.mean(case, score).value)) for case in self.cases]
+            for score, title in JUDGED.items()
+        }
+        known = {title: column for title, column in means.items() if set(column) != {"n/a"}}
+        names = [case.name for case in self.cases]
+        return [("case", *known), *zip(names, *known.values(), strict=True)]
 
     def class_table(self) -> list[tuple[str, ...]]:
         """Rows to print: a header of cases, then the IoU of one class each."""
