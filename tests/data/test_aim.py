@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tiny
+from pixelwright.data import aim
 from pixelwright.data.aim import ENOUGH, ClassAware, Places, places_of
 from pixelwright.data.augment import Augment, apply, draw
 from pixelwright.data.dataset import Dataset
@@ -44,6 +45,16 @@ def test_of_a_large_class_pixels_from_all_over_are_remembered(tmp_path: Path) ->
     assert len(places.at) == 4096
     parts = np.bincount((places.at // 300 // 20) * 10 + places.at % 300 // 30, minlength=100)
     assert parts.min() > 20
+
+
+def test_a_picture_is_indexed_piece_by_piece(
+    entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = places_of(entries, CLASSES)
+    monkeypatch.setattr(aim, "_CHUNK", 7 * 80)
+    parts = places_of(entries, CLASSES)
+    assert np.array_equal(whole.at, parts.at)
+    assert np.array_equal(whole.stops, parts.stops)
 
 
 def test_crops_are_aimed_at_each_class_equally_often_and_hold_its_pixel(

@@ -24,6 +24,9 @@ _KEPT = 2**20
 _FEWEST, _MOST = 16, 4096
 """Pixels of a class that are remembered in one entry."""
 
+# Pixels looked at at a time: places of 64 bits in a large picture would fill the memory.
+_CHUNK = 2**22
+
 ENOUGH = 64
 """An entry with fewer pixels of a class is aimed at in proportion: a stray pixel is no object."""
 
@@ -88,7 +91,7 @@ def _arrays(entries: Sequence[Entry], classes: Classes, most: int) -> dict[str, 
     def look(number: int, target: Int16[np.ndarray, "h w"]) -> list[_Row]:
         pixels = label_counts(target, len(classes))
         return [
-            (int(k), number, int(pixels[k]), _spread(target, int(k), number, most))
+            (int(k), number, int(pixels[k]), _spread(target, int(k), int(pixels[k]), number, most))
             for k in pixels.nonzero()[0]
         ]
 
@@ -108,14 +111,21 @@ def _arrays(entries: Sequence[Entry], classes: Classes, most: int) -> dict[str, 
 
 
 def _spread(
-    target: Int16[np.ndarray, "h w"], label: int, number: int, most: int
+    target: Int16[np.ndarray, "h w"], label: int, pixels: int, number: int, most: int
 ) -> UInt32[np.ndarray, " kept"]:
     """Up to `most` of the pixels with a label: one from each of equally large parts of them."""
-    at = np.flatnonzero(target == label)
-    if len(at) > most:
-        chance = generator(number, label, _STREAM).random(most)
-        at = at[((np.arange(most) + chance) * (len(at) / most)).astype(np.int64)]
-    return at.astype(np.uint32)
+    ranks = np.arange(min(pixels, most), dtype=np.float64)
+    if pixels > most:
+        ranks = (ranks + generator(number, label, _STREAM).random(most)) * (pixels / most)
+    wanted = ranks.astype(np.int64)
+    found, before = [], 0
+    step = max(1, _CHUNK // max(1, target.shape[1]))
+    for top in range(0, target.shape[0], step):
+        at = np.flatnonzero(target[top : top + step] == label)
+        first, last = np.searchsorted(wanted, (before, before + len(at)))
+        found.append(at[wanted[first:last] - before] + top * target.shape[1])
+        before += len(at)
+    return np.concatenate(found).astype(np.uint32)
 
 
 class ClassAware:

@@ -87,7 +87,8 @@ class CopyBlob:
     class to paste is tried elsewhere, then not made. Colours change after it, in the whole crop.
 
     Args:
-        dataset: The training entries; donors are read through its memory, and copied only in part.
+        dataset: The training entries. Donors are read through its memory, and copied only in part;
+            where not all entries fit into it, an object may cost the decoding of its picture.
         blobs: The objects of these entries.
         rate: Objects per crop.
         place: "row" or "anywhere".
