@@ -39,7 +39,13 @@ _REGISTRIES = {
 }
 
 # Tables that make a file more than a recipe, and the command that reads it.
-_COMMANDS = {"study": "compare", "grid": "compare", "case": "compare", "ranges": "tune"}
+_COMMANDS = {
+    "study": "compare",
+    "grid": "compare",
+    "case": "compare",
+    "ranges": "tune",
+    "tune": "tune",
+}
 
 
 def _registry(kind: str) -> Registry:

@@ -26,11 +26,13 @@ from pixelwright.cli import (
     runs,
     track,
     train,
+    tune,
 )
 from pixelwright.errors import PixelwrightError
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     train.train,
+    tune.tune,
     evaluate.evaluate,
     compare.compare,
     predict.predict,

@@ -28,6 +28,7 @@ def recipe_of(
     *,
     force: bool,
     quiet: bool,
+    check: bool = True,
 ) -> Recipe:
     """The recipe that was given, or one proposed for the data; either with its data checked.
 
@@ -42,12 +43,15 @@ def recipe_of(
         )
     if masks is None and path.suffix == ".toml" and not path.is_dir():
         recipe = Recipe.read(path).override(overrides)
-        _checked(console, recipe.data, force=force, quiet=quiet)
+        if check:
+            checked(console, recipe.data, force=force, quiet=quiet)
         return recipe
+    if not check:
+        raise RecipeError("--no-check is for recipes: one is proposed from a look at the data.")
     spec = data_spec(source, masks)
     # Settings that cannot be are refused before minutes are spent on reading the data.
     _override(Recipe.from_dict({"data": spec}), overrides)
-    index, findings = _checked(console, spec, force=force, quiet=quiet)
+    index, findings = checked(console, spec, force=force, quiet=quiet)
 
     from pixelwright.propose import propose
 
@@ -143,8 +147,8 @@ def _show(console: Console, found: Findings) -> None:
         console.remark("problem", line, style="red")
 
 
-def _checked(console: Console, spec: Spec, *, force: bool, quiet: bool) -> tuple[Index, Findings]:
-    """Like `look`.
+def checked(console: Console, spec: Spec, *, force: bool, quiet: bool) -> tuple[Index, Findings]:
+    """Like `look`, for training.
 
     Raises:
         DataError: There is nothing to train on, or there are problems and `force` is off.

@@ -30,15 +30,12 @@ def find_lr(
     """
     from pixelwright.cli._source import recipe_of
     from pixelwright.console import Console
-    from pixelwright.recipe import Recipe
 
     console = Console()
     overrides = [*([f"device={device}"] if device else []), *(settings or [])]
-    if masks is None and Path(source).suffix == ".toml":
-        # Its data is checked when it is trained; reading all of it takes longer than this.
-        recipe = Recipe.read(source).override(overrides)
-    else:
-        recipe = recipe_of(console, source, masks, overrides, force=True, quiet=True)
+    # A recipe's data is checked when it is trained; reading all of it takes longer than this.
+    check = masks is not None or Path(source).suffix != ".toml"
+    recipe = recipe_of(console, source, masks, overrides, force=True, quiet=True, check=check)
 
     from pixelwright import jobs
 

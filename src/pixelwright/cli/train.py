@@ -43,6 +43,9 @@ Track = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run SOURCE.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")]
 Force = Annotated[bool, typer.Option("--force", help="Train although the data has problems.")]
+NoCheck = Annotated[
+    bool, typer.Option("--no-check", help="Do not look at every file of a recipe's data first.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the data, show the recipe, stop.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and scores.")]
 
@@ -63,6 +66,7 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     force: Force = False,
+    no_check: NoCheck = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
 ) -> None:
@@ -86,6 +90,7 @@ def train(
         raise RecipeError("--overwrite replaces the run in --out: give --out, and no --resume.")
     if resume:
         others = {"MASKS": masks, "--out": out, "--dry-run": dry_run, "--force": force}
+        others["--no-check"] = no_check
         _refuse_beside_resume([*(key for key, value in others.items() if value), *overrides])
 
     from pixelwright.cli._source import recipe_of, run_of
@@ -96,7 +101,9 @@ def train(
     given: Recipe | Path = (
         run_of(source)
         if resume
-        else recipe_of(console, source, masks, overrides, force=force, quiet=quiet)
+        else recipe_of(
+            console, source, masks, overrides, force=force, quiet=quiet, check=not no_check
+        )
     )
     if isinstance(given, Recipe) and (dry_run or not quiet):
         console.recipe(given.to_toml())
