@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pixelwright.recipe import Recipe
     from pixelwright.run import Run
     from pixelwright.study.job import compare
+    from pixelwright.study.tuning import tune
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "compare", "evaluate", "find_lr", "predict", "report", "train"]
+__all__ = ["Recipe", "Run", "compare", "evaluate", "find_lr", "predict", "report", "train", "tune"]
 
 _HOMES = {
     "train": "pixelwright.jobs",
@@ -29,6 +30,7 @@ _HOMES = {
     "predict": "pixelwright.jobs",
     "report": "pixelwright.jobs",
     "compare": "pixelwright.study",
+    "tune": "pixelwright.study",
     "Recipe": "pixelwright.recipe",
     "Run": "pixelwright.run",
 }

@@ -22,7 +22,7 @@ from pixelwright.run import Run
 from pixelwright.study.process import Training
 from pixelwright.study.ranges import Tuning
 from pixelwright.study.search import RUNGS, Search
-from pixelwright.study.tune import tune
+from pixelwright.study.tuning import tune
 from pixelwright.types import Event, silent
 
 optuna = pytest.importorskip("optuna")
@@ -207,7 +207,7 @@ def test_a_pruned_trial_is_ended_by_a_signal(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNE_TEST_PAUSE", "0.15")
-    monkeypatch.setattr("pixelwright.study.tune._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("pixelwright.study.tuning._LOOK_SECONDS", 0.01)
     monkeypatch.setattr(
         "optuna.pruners.MedianPruner.prune", lambda self, study, trial: trial.number == 1
     )

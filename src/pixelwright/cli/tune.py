@@ -60,7 +60,7 @@ def tune(
     if dry_run:
         return
 
-    from pixelwright.study.tune import tune as search
+    from pixelwright.study.tuning import tune as search
 
     with console.watch(quiet=quiet) as on_event:
         found = search(tuning, test=test, on_event=on_event)

@@ -41,7 +41,9 @@ class _WideGradient(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         input, weight = ctx.saved_tensors
-        of_input = grad.conv2d_input(input.shape, weight.to(slope.dtype), slope, **ctx.how)
+        narrow = weight.to(slope.dtype)
+        of_input = grad.conv2d_input(input.shape, narrow, slope, **ctx.how)  # type: ignore[no-untyped-call]
         wide = slope.to(weight.dtype)
-        of_weight = grad.conv2d_weight(input.to(weight.dtype), weight.shape, wide, **ctx.how)
+        inner = input.to(weight.dtype)
+        of_weight = grad.conv2d_weight(inner, weight.shape, wide, **ctx.how)  # type: ignore[no-untyped-call]
         return of_input.to(input.dtype), of_weight, wide.sum((0, 2, 3))

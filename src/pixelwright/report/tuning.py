@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pixelwright.files import write_text
-from pixelwright.report.figures import VARIABLES, Look, inline, plain, write_png
+from pixelwright.report.figures import PAGE, Look, inline_svg, plain, write_png
 from pixelwright.report.page import environment
 
 Table = Mapping[str, Any]
@@ -86,8 +86,8 @@ def short(value: object) -> str:
 
 def _inline(draw: Draw, table: Table, label: str, size: tuple[float, float] = (5, 3.1)) -> Markup:
     figure = Figure(figsize=size, layout="constrained")
-    draw(figure.subplots(), table, VARIABLES)
-    return Markup(inline(figure, label))
+    draw(figure.subplots(), table, PAGE)
+    return Markup(inline_svg(label, figure))
 
 
 def _scored(table: Table, *states: str) -> list[Table]:
