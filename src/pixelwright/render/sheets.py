@@ -96,7 +96,9 @@ def side_by_side(
         for title, map_ in labels
     ]
     every = np.concatenate([map_.ravel() for _, map_ in predictions])
-    return _sheet(pictures, caption, _class_legend(every, target, classes))
+    # Few in a row, so that each is large enough to see its edges.
+    columns = 3 if len(pictures) <= 9 else 4
+    return _sheet(pictures, caption, _class_legend(every, target, classes), columns)
 
 
 def contact_sheet(

@@ -34,7 +34,7 @@ _KINDS = {
     "apart": ("Where they differ most", "Images whose scores lie furthest apart."),
     "close": (
         "Close-ups",
-        "The square of the images above in which most pixels are disputed, pixel by pixel.",
+        "The square of the images above in which most pixels near true edges are disputed.",
     ),
     "typical": ("Typical images", "Images whose mean score is nearest to the median."),
     "hardest": ("Hardest images", "Images with the lowest mean score."),
@@ -80,7 +80,9 @@ def render(folder: Path) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:+.3f}".replace("-", "−")
+    if value is None:
+        return "n/a"
+    return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.0005 else "0.000"
 
 
 def _chance(p: float | None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
@@ -59,7 +60,7 @@ def write(result: Comparison, folder: Path, on_event: OnEvent) -> None:
         name = f"{rank}-{_file_name(one.key)}.jpg"
         images.write_jpeg(folder / f"{one.kind}-{name}", panel)
         if one.kind == "apart" and len(names) > 1:
-            rows, columns = _where_they_differ(one.labels)
+            rows, columns = _where_they_differ(one.labels, one.target)
             near = [(n, labels[rows, columns]) for n, labels in zip(names, one.labels, strict=True)]
             caption = (
                 f"{one.key}, rows {rows.start} to {rows.stop}, columns {columns.start} to "
@@ -108,7 +109,10 @@ def _entries(run: Run, split: str, keys: Sequence[str]) -> list[Entry]:
 
 
 def _choose(by_image: Float[np.ndarray, "cases images"]) -> list[tuple[str, list[int]]]:
-    """Places of images that tell something, of each kind; none of them twice."""
+    """Places of images that tell something, of each kind; none of them twice.
+
+    Nor two that lie close together: neighbours are often frames of one film.
+    """
     counted = np.flatnonzero(~np.isnan(by_image).any(0))
     mean = by_image[:, counted].mean(0)
     orders = {
@@ -116,19 +120,31 @@ def _choose(by_image: Float[np.ndarray, "cases images"]) -> list[tuple[str, list
         "typical": np.abs(mean - np.median(mean)) if len(mean) else None,
         "hardest": mean,
     }
-    taken: set[int] = set()
+    apart = by_image.shape[1] // 20
+    taken: list[int] = []
     chosen = []
     for kind, order in orders.items():
         ranked = [] if order is None else counted[np.argsort(order, kind="stable")].tolist()
-        those = [place for place in ranked if place not in taken][:EACH]
-        taken.update(those)
+        those: list[int] = []
+        for place in ranked:
+            if len(those) < EACH and all(abs(place - other) > apart for other in taken):
+                those.append(place)
+                taken.append(place)
         chosen.append((kind, those))
     return chosen
 
 
-def _where_they_differ(labels: Sequence[Integer[np.ndarray, "h w"]]) -> tuple[slice, slice]:
-    """The square window, a quarter of the shorter side, in which most pixels are disputed."""
+def _where_they_differ(
+    labels: Sequence[Integer[np.ndarray, "h w"]], target: Integer[np.ndarray, "h w"]
+) -> tuple[slice, slice]:
+    """The square window, a quarter of the shorter side, in which most edges are disputed."""
     disputed = np.any([one != labels[0] for one in labels[1:]], axis=0)
+    shape = np.ones((3, 3), np.uint8)
+    solid = target.astype(np.int16)
+    edges = cv2.dilate(solid, shape) != cv2.erode(solid, shape)
+    near = cv2.dilate(edges.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    if (disputed & near).any():
+        disputed = disputed & near
     height, width = disputed.shape
     side = min(max(min(height, width) // 4, 48), height, width)
     sums = np.pad(disputed.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
