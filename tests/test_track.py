@@ -150,6 +150,15 @@ def test_a_tracker_that_is_not_installed_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_training_that_fails_before_it_starts_leaves_nothing_of_its_trackers(
+    tmp_path: Path,
+) -> None:
+    subject = recipe(tmp_path, "tensorboard").override(["train.crop=31"])
+    with pytest.raises(RecipeError, match="crops must be multiples"):
+        jobs.train(subject, out=tmp_path / "run", on_event=silent)
+    assert not (tmp_path / "run").exists()
+
+
 def test_trackers_are_checked_with_the_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'tensorboard'"):
         recipe(tmp_path, "tensorbord")

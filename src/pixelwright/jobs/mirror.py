@@ -27,21 +27,25 @@ def openers(run: Run, recipe: Recipe) -> dict[str, Opener]:
 
 @contextmanager
 def mirrored(run: Run, opened: dict[str, Opener], on_event: OnEvent) -> Iterator[OnEvent]:
-    """Within, what is told to `on_event` brings the trackers up to date with the log."""
-    if not opened:
-        yield on_event
-        return
-    mirror = Mirror(run, opened)
+    """Within, what is told to `on_event` brings the trackers up to date with the log.
+
+    They are opened when training starts: what fails before leaves nothing of theirs in the folder.
+    """
+    mirror: Mirror | None = None
 
     def both(event: Event) -> None:
+        nonlocal mirror
         on_event(event)
-        if event.kind in ("start", "epoch"):
+        if event.kind == "start" and opened:
+            mirror = Mirror(run, opened)
+        if mirror and event.kind in ("start", "epoch"):
             mirror.catch_up()
 
     try:
         yield both
     finally:
-        mirror.close()
+        if mirror:
+            mirror.close()
 
 
 def track(run: Run | str | Path, tools: Iterable[str | Spec]) -> None:
