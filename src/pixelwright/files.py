@@ -43,6 +43,11 @@ def write_text(path: Path | str, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
+def plain_name(text: str) -> str:
+    """Text as a part of a file's name: other than letters, digits and `-_.` becomes `_`."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[-100:]
+
+
 def append_line(path: Path | str, line: str) -> None:
     """Add a line to the end of a file, on the disk when this returns.
 

@@ -268,6 +268,10 @@ class Recipe(_Section):
             _set(table, key.strip(), value.strip())
         return Recipe.from_dict(table, where="settings")
 
+    def located(self) -> "Recipe":
+        """With its data as the layout reads it: typed options, absolute paths."""
+        return self.model_copy(update={"data": _registry("data").resolve(self.data)})
+
     def to_dict(self) -> dict[str, Any]:
         """Only what differs from the defaults; `from_dict` reads it back."""
         return _differences(self)

@@ -26,3 +26,7 @@ Masks = Annotated[
     str | None,
     typer.Argument(metavar="MASKS", help="The folder of masks, or the mask of the one image."),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key: model.width=32. Repeatable."),
+]

@@ -44,10 +44,12 @@ def evaluate(
         scores = jobs.evaluate(
             path, data=spec, split=split, tile=tile, device=device or "auto", on_event=on_event
         )
+    run_scored = Run(path)
+    train = train_scores(run_scored)
     if json != "-":
         console.scores(scores)
-        for hard in hardest_classes(scores, train_scores(Run(path)), count=_HARDEST):
+        for hard in hardest_classes(scores, train, count=_HARDEST):
             console.remark(f"hard: {hard.name}", hard)
-        console.say(*Run(path).looks_told())
+        console.say(*run_scored.looks_told())
     if json is not None:
-        as_json(console, described(scores, train_scores(Run(path))), json)
+        as_json(console, described(scores, train), json)

@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
-from pixelwright.cli._options import Device, Masks
-from pixelwright.cli.train import Settings, Source
+from pixelwright.cli._options import Device, Masks, Settings
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A recipe (.toml), a folder of images or one image, or a layout such as "
+        "camvid:root=FOLDER.",
+    ),
+]
 Low = Annotated[float, typer.Option(help="The first rate.")]
 High = Annotated[float, typer.Option(help="The last rate.")]
 Steps = Annotated[int, typer.Option(help="How many rates, one a step.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwright.cli._options import Device, Masks, Tile
+from pixelwright.cli._options import Device, Masks, Settings, Tile
 from pixelwright.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ Source = Annotated[
         help="A recipe (.toml), a folder of images or one image, a layout such as "
         "camvid:root=FOLDER, or with --resume a run.",
     ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any key: model.width=32. Repeatable."),
 ]
 Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget, turned into steps.")]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training pixels.")]

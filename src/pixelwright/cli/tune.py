@@ -2,12 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pixelwright.cli.train import Settings
-from pixelwright.errors import RecipeError, unknown
+from pixelwright.cli._options import Settings
 
 File = Annotated[
     Path, typer.Argument(metavar="TUNE.toml", help="A recipe with [ranges] of what is tuned.")
@@ -46,14 +45,10 @@ def tune(
     from pixelwright.console import Console
     from pixelwright.study.ranges import Tuning
 
-    if pruning is not None and pruning not in ("median", "hyperband", "none"):
-        raise RecipeError(unknown("pruning", pruning, ("median", "hyperband", "none")))
-    chosen: Any = pruning
     console = Console()
+    own = {"trials": trials, "minutes": minutes, "pruning": pruning}
     with console.warnings_as_lines():
-        tuning = Tuning.read(
-            file, settings or [], out=out, trials=trials, minutes=minutes, pruning=chosen
-        )
+        tuning = Tuning.read(file, settings or [], out=out, **own)
     if dry_run or not quiet:
         console.table(("key", "range"), [(one.key, one) for one in tuning.ranges])
     checked(console, tuning.recipe.data, force=force, quiet=quiet)

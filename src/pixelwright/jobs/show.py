@@ -10,7 +10,7 @@ import numpy as np
 from pixelwright import build, images, render
 from pixelwright.data.dataset import Dataset
 from pixelwright.errors import CheckpointError
-from pixelwright.files import write_text
+from pixelwright.files import plain_name, write_text
 from pixelwright.metrics.hardest import described
 from pixelwright.metrics.scores import Scores
 from pixelwright.report import figures, page
@@ -29,7 +29,8 @@ def write_scores(run: Run, scores: Scores, data: str) -> None:
 def train_scores(run: Run) -> Scores | None:
     """Those of training images, which say how rare a class was; None where there are none."""
     try:
-        return Scores.from_json(run.scores("train")) if run.scores("train") else None
+        table = run.scores("train")
+        return Scores.from_json(table) if table else None
     except CheckpointError:
         return None
 
@@ -55,16 +56,12 @@ def write_pictures(run: Run, scores: Scores, entries: Sequence[Entry], model: bu
                 model.classes,
                 caption=f"{key}: mean IoU {score:.3f}",
             )
-            images.write_jpeg(run.pictures / f"{kind}-{rank}-{_file_name(key)}.jpg", panel)
-
-
-def _file_name(key: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in key)[-100:]
+            images.write_jpeg(run.pictures / f"{kind}-{rank}-{plain_name(key)}.jpg", panel)
 
 
 def report(run: Run | str | Path) -> Path:
     """Write the report of a run again, from what lies in its folder."""
     run = Run.open(run)
-    if run.log():
-        figures.loss_vs_epochs(run.log(), run.loss_figure)
+    if rows := run.log():
+        figures.loss_vs_epochs(rows, run.loss_figure)
     return page.write(run)

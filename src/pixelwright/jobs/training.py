@@ -14,7 +14,6 @@ import torch
 
 import pixelwright
 from pixelwright import build
-from pixelwright.data import index
 from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.files import write_bytes, write_text
 from pixelwright.jobs.mirror import mirrored, openers
@@ -115,16 +114,11 @@ def _check_same(recipe: Recipe, source: object, run: Run) -> None:
         r.model_copy(update={"name": "", "track": (), "train": r.train.model_copy(update=lengths)})
         for r in (given, recipe)
     )
-    if _relocated(theirs).to_dict() != _relocated(ours).to_dict():
+    if theirs.located().to_dict() != ours.located().to_dict():
         raise RecipeError(
             f"The recipe differs from that of {run.path}, so the run cannot be continued with it. "
             f"Continue with 'pixelwright train {run.path} --resume', or take another --out."
         )
-
-
-def _relocated(recipe: Recipe) -> Recipe:
-    """With its data as the layout reads it: typed options, absolute paths."""
-    return recipe.model_copy(update={"data": index.layouts.resolve(recipe.data)})
 
 
 def _new_run(recipe: Recipe, out: str | Path | None, overwrite: bool) -> Run:
@@ -154,7 +148,7 @@ def _prepare(
     elif minutes is not None:
         on_event(Event("note", {"text": "Measuring how many steps fit into the time."}))
         recipe, stop_after = _within_minutes(recipe, built, began)
-    recipe = _relocated(recipe)
+    recipe = recipe.located()
     if not resume:
         write_text(run.recipe_file, recipe.to_toml())
         run.write_info(_info(built, began) | {"minutes": minutes})

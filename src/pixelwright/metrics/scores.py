@@ -375,4 +375,4 @@ def span(low: float, high: float) -> str:
 
 
 def _or_null(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return float(value) if math.isfinite(value) else None

@@ -16,7 +16,7 @@ from pixelwright.errors import DataError, first_few
 from pixelwright.metrics.calibration import Calibration
 from pixelwright.metrics.confusion import Margins
 from pixelwright.metrics.paired import Trained
-from pixelwright.metrics.scores import TITLES, Scores
+from pixelwright.metrics.scores import OF_DETAILS, TITLES, Scores
 from pixelwright.recipe import Recipe
 from pixelwright.run import Run
 
@@ -24,8 +24,6 @@ JUDGED: Mapping[str, str] = {str(name): title for name, title in TITLES.items()}
 """The scores by which cases can be judged, and their titles."""
 
 LOWER_IS_BETTER = ("calibration_error",)
-OF_DETAILS = ("mean_boundary_iou", "calibration_error")
-"""What scores hold only since these are counted."""
 
 
 @dataclass(frozen=True, eq=False)

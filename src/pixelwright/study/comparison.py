@@ -18,13 +18,12 @@ import numpy as np
 from pixelwright.console import count
 from pixelwright.errors import CheckpointError, first_few
 from pixelwright.metrics.paired import Estimate, Trained, estimate, holm
-from pixelwright.metrics.scores import number, span
+from pixelwright.metrics.scores import OF_DETAILS, number, span
 from pixelwright.render import palette
 from pixelwright.run import Run
 from pixelwright.study.case import (
     JUDGED,
     LOWER_IS_BETTER,
-    OF_DETAILS,
     Case,
     check_same,
     seed_of,

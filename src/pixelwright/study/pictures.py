@@ -13,6 +13,7 @@ from pixelwright import build, images, render
 from pixelwright.data import index
 from pixelwright.data.dataset import Dataset
 from pixelwright.errors import DataError, PixelwrightError, PixelwrightWarning, first_few
+from pixelwright.files import plain_name
 from pixelwright.recipe import Recipe
 from pixelwright.run import Run
 from pixelwright.study.comparison import Comparison
@@ -57,7 +58,7 @@ def write(result: Comparison, folder: Path, on_event: OnEvent) -> None:
         panel = render.side_by_side(
             one.image, one.target, predictions, classes, f"{one.key}, mean IoU of this image"
         )
-        name = f"{rank}-{_file_name(one.key)}.jpg"
+        name = f"{rank}-{plain_name(one.key)}.jpg"
         images.write_jpeg(folder / f"{one.kind}-{name}", panel)
         if one.kind == "apart" and len(names) > 1:
             rows, columns = _where_they_differ(one.labels, one.target)
@@ -151,7 +152,3 @@ def _where_they_differ(
     inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
     top, left = (int(i) for i in np.unravel_index(inside.argmax(), inside.shape))
     return slice(top, top + side), slice(left, left + side)
-
-
-def _file_name(key: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in key)[-100:]

@@ -71,7 +71,7 @@ class Cell:
         if not self.run.recipe_file.is_file():
             return []
         asked, found = Recipe.read(self.run.recipe_file), self.recipe
-        old, new = (flat(_located(r).to_dict()) for r in (asked, found))
+        old, new = (flat(r.located().to_dict()) for r in (asked, found))
         minutes = self.recipe.train.minutes
         if minutes is not None:
             # Minutes became steps when the run began; it remembers how many minutes they were.
@@ -318,11 +318,6 @@ def flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         else:
             dotted[f"{above}{key}"] = value
     return dotted
-
-
-def _located(recipe: Recipe) -> Recipe:
-    """With its data as the layout reads it: typed options, absolute paths."""
-    return recipe.model_copy(update={"data": index.layouts.resolve(recipe.data)})
 
 
 def _shown(value: object) -> str:

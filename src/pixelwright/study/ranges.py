@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pixelwright.data import index
 from pixelwright.errors import PixelwrightWarning, RecipeError, unknown
 from pixelwright.models import models
 from pixelwright.recipe import Recipe, read_table, setting
@@ -209,8 +208,7 @@ class Tuning:
 
     def to_json(self) -> dict[str, Any]:
         """What the results of two calls must agree in to be one search."""
-        data = index.layouts.resolve(self.recipe.data)
-        recipe = self.recipe.model_copy(update={"data": data, "name": "", "track": ()})
+        recipe = self.recipe.located().model_copy(update={"name": "", "track": ()})
         ranges = {one.key: str(one) for one in self.ranges}
         return {"recipe": recipe.to_dict(), "ranges": ranges, "seed": self.head.seed}
 

@@ -26,7 +26,7 @@ from pixelwright.recipe import Recipe
 from pixelwright.report import tuning as page
 from pixelwright.run import Run
 from pixelwright.study.process import Training
-from pixelwright.study.ranges import Pruning, Tuning, Value
+from pixelwright.study.ranges import Pruning, Tuning
 from pixelwright.study.search import RUNGS, Search, Trial, require_optuna
 from pixelwright.types import Event, OnEvent
 
@@ -76,7 +76,7 @@ class Tuned:
                 str(trial.number),
                 trial.state,
                 "" if trial.score is None else number(trial.score),
-                *(_short(trial.values.get(key)) for key in keys),
+                *(page.short(trial.values.get(key)) for key in keys),
                 duration(trial.seconds),
             )
             for trial in ranked
@@ -128,10 +128,15 @@ def tune(
     """
     began = time.monotonic()
     require_optuna()
-    tuning = source
-    if not isinstance(tuning, Tuning):
-        own = {"trials": trials, "minutes": minutes, "pruning": pruning}
+    own = {"trials": trials, "minutes": minutes, "pruning": pruning}
+    if not isinstance(source, Tuning):
         tuning = Tuning.read(str(source), settings, out=out, **own)
+    elif settings or out or any(value is not None for value in own.values()):
+        raise RecipeError(
+            "This tuning was read already: settings, out and the like go to Tuning.read."
+        )
+    else:
+        tuning = source
     found = index.load_for_training(tuning.recipe.data)
     if test and "test" not in found.splits:
         raise DataError(f"{tuning.recipe.data} has no test split: leave out --test.")
@@ -193,7 +198,7 @@ class _Sitting:
 
     def _do(self, trial: Any) -> None:
         told = self._search.told(trial)
-        shown = ", ".join(f"{_key(key)}={_short(value)}" for key, value in told.values.items())
+        shown = ", ".join(f"{_key(key)}={page.short(value)}" for key, value in told.values.items())
         self._note(f"trial {told.number}: {shown}")
         twin = next(
             (t for t in self._search.trials()[: told.number] if t.values == told.values), None
@@ -412,7 +417,3 @@ def _nothing(result: Tuned) -> str:
 
 def _key(key: str) -> str:
     return key.rpartition(".")[2]
-
-
-def _short(value: Value | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
