@@ -315,3 +315,8 @@ def test_tuning_ends_with_one_look_at_test(
     assert "test looked at 1 time\n" in capsys.readouterr().out
     assert len(run.looks()) == 1
     assert jobs.report(run).is_file()
+
+
+def test_what_was_read_already_takes_no_settings(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"Tuning\.read"):
+        tune(Tuning.read(file, out=tmp_path), trials=3)
