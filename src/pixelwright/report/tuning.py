@@ -67,11 +67,16 @@ def render(table: Table, name: str) -> str:
         "seconds": sum(t["seconds"] for t in trials),
         "history": _inline(_history, table, "Score of each trial"),
         "courses": _inline(_courses, table, "Score of each trial during its training"),
-        "weights": _inline(_importance, table, "Importance of each key")
+        "weights": _inline(
+            _importance,
+            table,
+            "Importance of each key",
+            (10.0, 0.9 + 0.42 * len(table["importance"])),
+        )
         if table["importance"]
         else None,
-        "parallel": _inline(_parallel, table, "Values and score of each trial", (10, 3.6))
-        if len(keys) > 1
+        "parallel": _inline(_parallel, table, "Values and score of each trial", (10.0, 3.6))
+        if len(keys) > 1 and best
         else None,
         "slices": [_inline(partial(_slice, key=key), table, f"Score by {key}") for key in keys],
         "short": short,
@@ -84,14 +89,14 @@ def short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _inline(draw: Draw, table: Table, label: str, size: tuple[float, float] = (5, 3.1)) -> Markup:
+def _inline(draw: Draw, table: Table, label: str, size: tuple[float, float] = (5.0, 3.1)) -> Markup:
     figure = Figure(figsize=size, layout="constrained")
     draw(figure.subplots(), table, PAGE)
     return Markup(inline_svg(label, figure))
 
 
-def _scored(table: Table, *states: str) -> list[Table]:
-    return [t for t in table["trials"] if t["state"] in states and t["score"] is not None]
+def _finished(table: Table) -> list[Table]:
+    return [t for t in table["trials"] if t["state"] == "finished" and t["score"] is not None]
 
 
 def _title(axes: Axes, look: Look, title: str, below: str) -> None:
@@ -99,36 +104,42 @@ def _title(axes: Axes, look: Look, title: str, below: str) -> None:
     axes.set_xlabel(below, color=look.pale, fontsize=9)
 
 
-def _dots(
-    axes: Axes, places: Sequence[int | float], trials: Sequence[Table], look: Look, best: Any
-) -> None:
-    """A dot for each trial: filled where finished, a ring where pruned; the best stands out."""
-    for place, trial in zip(places, trials, strict=True):
-        color = look.validation if trial["number"] == best else look.train
-        filled = color if trial["state"] == "finished" else look.paper
-        size = 8 if trial["number"] == best else 5
-        (dot,) = axes.plot([place], [trial["score"]], "o", ms=size)
-        dot.set(mfc=filled, mec=color, zorder=6 if trial["number"] == best else 4)
+def _dots(axes: Axes, places: Mapping[int, float | int], table: Table, look: Look) -> None:
+    """A dot for each finished trial, the best in another colour; marks below for the others.
+
+    Args:
+        axes: To draw on.
+        places: Across, by the number of the trial.
+        table: Of the search.
+        look: The colours.
+    """
+    for trial in _finished(table):
+        best = trial["number"] == table["best"]
+        (dot,) = axes.plot([places[trial["number"]]], [trial["score"]], "o", ms=8 if best else 5)
+        dot.set(mfc=look.validation if best else look.train, mec="none", zorder=6 if best else 4)
+    # Their scores are of other moments, so they cannot be compared with those of the finished.
+    low, high = axes.get_ylim()
+    low -= 0.08 * (high - low)
+    for state, mark in (("pruned", "o"), ("failed", "x")):
+        below = [places[t["number"]] for t in table["trials"] if t["state"] == state]
+        if not below:
+            continue
+        (marks,) = axes.plot(below, [low] * len(below), mark, ms=4, color=look.pale, clip_on=False)
+        marks.set(mfc="none", zorder=4)
+    axes.set_ylim(low, high)
 
 
 def _history(axes: Axes, table: Table, look: Look) -> None:
     """The score of each trial in turn, and the best so far."""
     plain(axes, look)
-    trials = _scored(table, "finished", "pruned")
-    _dots(axes, [t["number"] for t in trials], trials, look, table["best"])
-    finished = [t for t in trials if t["state"] == "finished"]
     highest, steps = -math.inf, []
-    for trial in finished:
+    for trial in _finished(table):
         highest = max(highest, trial["score"])
         steps.append((trial["number"], highest))
     if steps:
         steps.append((table["trials"][-1]["number"], highest))
         axes.step(*zip(*steps, strict=True), where="post", color=look.pale, linewidth=1.2)
-    low, high = axes.get_ylim()
-    for trial in table["trials"]:
-        if trial["state"] == "failed":
-            axes.plot([trial["number"]], [low], "x", color=look.pale, ms=5, clip_on=False)
-    axes.set_ylim(low, high)
+    _dots(axes, {t["number"]: t["number"] for t in table["trials"]}, table, look)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _title(axes, look, table["score"], "trial (ring: pruned, cross: failed)")
 
@@ -166,7 +177,7 @@ def _importance(axes: Axes, table: Table, look: Look) -> None:
     # Names above their bars: beside them, long ones would leave no room for the bars.
     for place, (name, share) in enumerate(zip(names, shares, strict=True)):
         text = f"{name}  {share:.0f} %"
-        axes.text(0, place + 0.22, text, va="bottom", color=look.ink, fontsize=9)
+        axes.text(0, place + 0.22, text, va="bottom", color=look.ink, fontsize=9, in_layout=False)
     axes.set_yticks([])
     axes.set_ylim(-0.4, len(names) - 0.2)
     _title(axes, look, "importance", "percent of what sets trials apart")
@@ -175,17 +186,18 @@ def _importance(axes: Axes, table: Table, look: Look) -> None:
 def _slice(axes: Axes, table: Table, look: Look, *, key: str) -> None:
     """The score against the values of one key."""
     plain(axes, look)
-    trials = _scored(table, "finished", "pruned")
-    values = [t["values"][key] for t in trials]
-    if any(isinstance(value, str) for value in values):
-        names = sorted(set(map(str, values)))
-        _dots(axes, [names.index(str(v)) for v in values], trials, look, table["best"])
+    values = {t["number"]: t["values"][key] for t in table["trials"]}
+    if any(isinstance(value, str) for value in values.values()):
+        names = sorted(set(map(str, values.values())))
+        _dots(axes, {n: names.index(str(v)) for n, v in values.items()}, table, look)
         axes.set_xticks(range(len(names)), [_cut(name) for name in names])
         axes.set_xlim(-0.6, len(names) - 0.4)
     else:
-        _dots(axes, values, trials, look, table["best"])
+        _dots(axes, values, table, look)
         if table["ranges"][key]["log"]:
             axes.set_xscale("log")
+        elif all(isinstance(value, int) for value in values.values()):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _title(axes, look, key, "")
 
 
@@ -193,7 +205,7 @@ def _parallel(axes: Axes, table: Table, look: Look) -> None:
     """A line for each trial through its values; the best last, and on top."""
     plain(axes, look)
     axes.grid(visible=False)
-    trials = sorted(_scored(table, "finished", "pruned"), key=lambda t: t["score"])
+    trials = sorted(_finished(table), key=lambda t: t["score"])
     keys = [*table["ranges"], "score"]
     columns = []
     for place, key in enumerate(keys):
@@ -216,7 +228,9 @@ def _parallel(axes: Axes, table: Table, look: Look) -> None:
             alpha=1.0 if top else 0.5,
             linewidth=2.2 if top else 1.0,
         )
-    axes.set_xticks(range(len(keys)), [*table["ranges"], table["score"]])
+    axes.set_xticks(
+        range(len(keys)), [*(_cut(key.rpartition(".")[2]) for key in keys[:-1]), table["score"]]
+    )
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(keys) - 0.6)
     axes.set_title("values and score", loc="left", color=look.ink, fontsize=11)
@@ -239,4 +253,5 @@ def _heights(values: Sequence[Any], log: bool) -> tuple[list[float], list[tuple[
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 24 else f"{text[:22]}..."
+    """A text that fits below an axis, and is not read as a formula."""
+    return (text if len(text) <= 24 else f"{text[:22]}...").replace("$", r"\$")
