@@ -224,7 +224,8 @@ class Console:
     def watch(self, *, quiet: bool = False) -> Iterator[OnEvent]:
         """Hand out an `OnEvent` that draws a job, in a terminal, a notebook or a file alike."""
         if quiet:
-            yield silent
+            with self.warnings_as_lines():
+                yield silent
             return
         alive = self._err.is_jupyter or (self._err.is_terminal and not self._err.is_dumb_terminal)
         bars = _Bars(self._err) if alive else None

@@ -209,7 +209,9 @@ class _Sitting:
             self._note(f"trial {told.number} is trial {twin.number} again, so it is not trained")
             return
         if told.run.status == "finished" and told.run.scores("val"):
-            # We were killed before it could be written down.
+            # We were killed before it could be written down. The log knows how long it took.
+            times = [row.get("seconds") or 0.0 for row in told.run.log()]
+            trial.set_user_attr("seconds", max([told.seconds, *times]))
             self._end(trial, told, None, pruned=False)
             return
         try:
