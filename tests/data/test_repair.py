@@ -11,9 +11,12 @@ from PIL import Image
 import tiny
 from pixelwright import images
 from pixelwright.data.check import check
+from pixelwright.data.class_file import Declared
+from pixelwright.data.classes import classes_from_masks
 from pixelwright.data.index import load
 from pixelwright.data.repair import copy as repair_copy
 from pixelwright.data.repair.copy import Repaired, repair
+from pixelwright.data.repair.survey import scheme_from, survey
 from pixelwright.errors import DataError, MachineError, PixelwrightWarning
 from pixelwright.registry import Spec
 from pixelwright.types import IGNORE, Index
@@ -466,3 +469,12 @@ def test_what_was_done_is_written_down(tmp_path: Path) -> None:
     assert table == {"source": f"folders:root={tmp_path / 'data'}", **done.to_json()}
     assert table["changed"]["masks of 0 and 255 became class indices"]["count"] == 2
     assert table["left_out"]["masks that cannot be read or do not fit"]["count"] == 1
+
+
+def test_classes_without_names_are_called_alike_by_loading_and_by_mending(tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    images.write_png(mask, np.zeros((8, 8, 3), np.uint8) + np.uint8([255, 0, 0]))
+    declared = Declared(colors=("#ff0000", "#000000"))
+    mended = scheme_from(declared, [survey(mask)])
+    loaded = classes_from_masks([mask], colors=declared.colors)
+    assert mended.classes.names == loaded.names

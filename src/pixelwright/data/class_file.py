@@ -16,7 +16,7 @@ from PIL import ImageColor
 
 from pixelwright.errors import DataError, RecipeError, shown
 from pixelwright.files import write_text
-from pixelwright.images import exists, read_bytes
+from pixelwright.images import exists, ignored_value, read_bytes
 from pixelwright.types import Classes, Color
 
 FILES = (
@@ -234,8 +234,7 @@ def write(path: Path, classes: Classes) -> None:
     Raises:
         MachineError: The file cannot be written.
     """
-    # As `write_mask` does: 255 where a byte holds all classes beside it.
-    lines = [f"ignore = [{255 if len(classes) < 256 else 65535}]"]
+    lines = [f"ignore = [{ignored_value(len(classes))}]"]
     for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
         red, green, blue = color
         lines += ["", "[[class]]", f"name = {_quoted(name)}"]

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from pixelwright import images
 from pixelwright.data.class_file import parse_color
 from pixelwright.data.counts import THREADS, value_counts
@@ -61,7 +59,7 @@ def classes_from_masks(
             raise RecipeError(
                 f"Colour {twice[0]} is declared twice. Give it one class, or ignore it."
             )
-        return Classes(tuple(names) or _numbered(count), shown, by_color=True, ignored_colors=void)
+        return Classes(tuple(names) or numbered(count), shown, by_color=True, ignored_colors=void)
     if void and not either:
         raise RecipeError(
             "ignore_colors has no meaning here, since the masks hold indices. Give their values: "
@@ -72,7 +70,7 @@ def classes_from_masks(
     # Black and white masks often have smooth edges; a picture of two classes says the same.
     smooth = tuple(values) == (0, 255)
     return Classes(
-        tuple(names) or _numbered(count), shown or _palette(count), table, threshold=smooth
+        tuple(names) or numbered(count), shown or _palette(count), table, threshold=smooth
     )
 
 
@@ -148,12 +146,17 @@ def _shown_classes(paths: Sequence[Path], ignore: Sequence[int]) -> Classes:
         total.pop(value, None)
     seen = images.infer_values(total)
     table = {**seen.values, **dict.fromkeys(ignore, IGNORE)}
-    two = ("background", "foreground")
-    names = two if seen.classes == 2 else _numbered(seen.classes)
-    return Classes(names, _palette(seen.classes), table, threshold=seen.threshold)
+    colors = _palette(seen.classes)
+    return Classes(names_for(seen.classes), colors, table, threshold=seen.threshold)
 
 
-def _numbered(count: int) -> tuple[str, ...]:
+def names_for(count: int) -> tuple[str, ...]:
+    """Names of classes that masks show, which nobody named: two are background and foreground."""
+    return ("background", "foreground") if count == 2 else numbered(count)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of classes that are declared without names."""
     return tuple(f"class {i}" for i in range(count))
 
 
@@ -164,9 +167,8 @@ def _palette(count: int) -> tuple[Color, ...]:
 
 
 def _needs_colors(path: Path) -> str:
-    raw = images.raw_mask(path).astype(np.int64)
-    packed = (raw[..., 0] << 16) + (raw[..., 1] << 8) + raw[..., 2]
-    found = sorted(value_counts(packed).items(), key=lambda item: -item[1])
+    colors = value_counts(images.packed(images.raw_mask(path)))
+    found = sorted(colors.items(), key=lambda item: -item[1])
     listed = [f"#{color:06x}" for color, _ in found]
     if len(listed) > 64:
         return (

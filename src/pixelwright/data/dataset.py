@@ -12,6 +12,7 @@ from jaxtyping import Int16, UInt8
 
 from pixelwright import images
 from pixelwright.data import memory
+from pixelwright.data.counts import view
 from pixelwright.errors import DataError, PixelwrightWarning, first_few
 from pixelwright.types import Classes, Entry, Sample
 
@@ -87,10 +88,8 @@ class Dataset:
         """
         entry = self.entries[number]
         image, mask = self._decoded(_files(entry))
-        if entry.window is not None:
-            top, left, height, width = entry.window
-            image = image[top : top + height, left : left + width]
-            mask = None if mask is None else mask[top : top + height, left : left + width]
+        image = view(image, entry.window)
+        mask = None if mask is None else view(mask, entry.window)
         if isinstance(entry.target, int):
             return Sample(image, entry.target, entry.key)
         if mask is None:

@@ -29,13 +29,15 @@ from pixelwright.images.masks import (
     in_color,
     is_lossy,
     labels_of,
+    packed,
     raw_mask,
     read_mask,
     stored_mask,
+    unpacked,
 )
 from pixelwright.images.photos import read_image, upright
 from pixelwright.images.values import Values, infer_values
-from pixelwright.images.write import encode_png, write_jpeg, write_mask, write_png
+from pixelwright.images.write import encode_png, ignored_value, write_jpeg, write_mask, write_png
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -49,12 +51,14 @@ __all__ = [
     "encode_png",
     "exists",
     "fingerprint",
+    "ignored_value",
     "in_color",
     "infer_values",
     "is_folder",
     "is_lossy",
     "labels_of",
     "opened",
+    "packed",
     "raw_mask",
     "read_bytes",
     "read_header",
@@ -63,6 +67,7 @@ __all__ = [
     "size",
     "stored_bytes",
     "stored_mask",
+    "unpacked",
     "upright",
     "write_jpeg",
     "write_mask",

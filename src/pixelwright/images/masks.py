@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 import cv2
 import numpy as np
-from jaxtyping import Int16, Integer, Shaped, UInt8
+from jaxtyping import Int16, Int32, Integer, Shaped, UInt8
 from PIL import Image
 
 from pixelwright.errors import DataError, shown
@@ -276,18 +276,26 @@ def _ranges(values: list[int]) -> str:
     return ", ".join("-".join(map(str, part)) for part in parts) or "none"
 
 
-def _packed(colors: Integer[np.ndarray, "*n 3"]) -> Integer[np.ndarray, "*n"]:
-    wide = colors.astype(np.int32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+def packed(colors: Integer[np.ndarray, "*n c"]) -> Int32[np.ndarray, "*n"]:
+    """Each colour, or grey, as one number; see `unpacked`."""
+    numbers = np.zeros(colors.shape[:-1], np.int32)
+    for channel in range(colors.shape[-1]):
+        numbers = (numbers << 8) | colors[..., channel].astype(np.int32)
+    return numbers
+
+
+def unpacked(number: int) -> Color:
+    """The colour of a number."""
+    return number >> 16, number >> 8 & 255, number & 255
 
 
 def _classes_of_colors(
     colors: Integer[np.ndarray, "h w 3"], classes: Classes
 ) -> Int16[np.ndarray, "h w"]:
     declared = (*classes.colors, *classes.ignored_colors)
-    known = _packed(np.array(declared, np.int32).reshape(-1, 3))
+    known = packed(np.array(declared, np.int32).reshape(-1, 3))
     order = np.argsort(known, kind="stable").astype(np.int16)
-    pixels = _packed(colors)
+    pixels = packed(colors)
     at = np.searchsorted(known[order], pixels)
     nearest = order[np.minimum(at, len(order) - 1)]
     target = np.where(known[nearest] == pixels, nearest, np.int16(UNDECLARED))
@@ -300,12 +308,11 @@ def _refuse_colors(
 ) -> NoReturn:
     unknown = target == UNDECLARED
     count = np.count_nonzero(unknown)
-    found, pixels = np.unique(_packed(raw[unknown]), return_counts=True)
+    found, pixels = np.unique(packed(raw[unknown]), return_counts=True)
     declared = np.array(classes.colors, np.int64)
     samples = []
     for i in np.argsort(-pixels, kind="stable")[:3]:
-        color = int(found[i])
-        rgb: Color = (color >> 16, color >> 8 & 255, color & 255)
+        rgb = unpacked(int(found[i]))
         near = int(((declared - rgb) ** 2).sum(axis=1).argmin())
         samples.append(f"{rgb} near {classes.names[near]} {classes.colors[near]}")
     raise DataError(

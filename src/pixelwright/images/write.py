@@ -53,6 +53,11 @@ def encode_png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return _encoded(".png", image)
 
 
+def ignored_value(classes: int) -> int:
+    """What `write_mask` writes for `IGNORE`: 255 where a byte holds it beside all classes."""
+    return 255 if classes < 256 else 65535
+
+
 def write_mask(
     path: Path | str, labels: Integer[np.ndarray, "h w"], colors: tuple[Color, ...]
 ) -> None:
@@ -71,7 +76,7 @@ def write_mask(
     """
     ignored = labels == IGNORE
     if len(colors) + bool(ignored.any()) > 256:
-        write_png(path, np.where(ignored, 65535, labels).astype(np.uint16))
+        write_png(path, np.where(ignored, ignored_value(len(colors)), labels).astype(np.uint16))
         return
     white: Color = (255, 255, 255)
     palette = (*colors, *(white for _ in range(256 - len(colors))))

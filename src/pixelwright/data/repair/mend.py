@@ -20,8 +20,6 @@ from pixelwright.data.repair.survey import (
     Scheme,
     flat,
     off_segment,
-    packed,
-    unpack,
 )
 from pixelwright.errors import DataError, shown
 from pixelwright.types import IGNORE, Classes
@@ -97,7 +95,7 @@ def _as_is(stored: images.Stored, labels: Int16[np.ndarray, "h w"], classes: int
     plain = header.kind == "PNG" and header.orientation == 1
     if not plain or not (header.palette or header.channels == 1):
         return False
-    as_written = np.where(labels == IGNORE, 255 if classes < 256 else 65535, labels)
+    as_written = np.where(labels == IGNORE, images.ignored_value(classes), labels)
     return bool((as_written == stored.samples).all())
 
 
@@ -202,20 +200,20 @@ def _refuse_flat(
     path: Path,
 ) -> None:
     """Areas of one colour that is far from all classes: a class that nobody declared."""
-    each = packed(pixels)
+    each = images.packed(pixels)
     colors, counts = np.unique(each[flat(each) & far], return_counts=True)
     broad = flat(each, 4)
     for color, count in zip(colors.tolist(), counts.tolist(), strict=True):
         if count < FLAT:
             continue
-        point = np.array([unpack(color)[3 - pixels.shape[2] :]], np.float32)
+        point = np.array([images.unpacked(color)[3 - pixels.shape[2] :]], np.float32)
         pairs = combinations(points, 2)
         blend = any(off_segment(point, one, other)[0] < ROUNDING for one, other in pairs)
         # The smooth edge of a straight pole has areas too, but narrow ones.
         if blend and np.count_nonzero(broad & (each == color)) < FLAT:
             continue
         what = "colour" if pixels.shape[2] == 3 else "value"
-        shows = unpack(color) if pixels.shape[2] == 3 else color
+        shows = images.unpacked(color) if pixels.shape[2] == 3 else color
         raise DataError(
             f"{shown(path)} has {count:,} pixels of the {what} {shows} in whole areas, and no "
             "class has it. Declare a class for it, or ignore it."

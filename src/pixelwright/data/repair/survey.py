@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Integer, UInt8
+from jaxtyping import Bool, Float32, Integer, UInt8
 
 from pixelwright import images
 from pixelwright.data.class_file import Declared, parse_color
-from pixelwright.data.classes import classes_from_masks
+from pixelwright.data.classes import classes_from_masks, names_for, numbered
 from pixelwright.data.counts import value_counts
 from pixelwright.errors import DataError, first_few
 from pixelwright.render import palette
@@ -120,7 +120,7 @@ def scheme_for(surveys: Sequence[Survey], ignore: Sequence[int] = ()) -> Scheme:
     if seen.threshold:
         return Scheme(_two_classes(seen.values, surveys, threshold=True), snap=True)
     colors = _palette_of(surveys, seen.values, seen.classes)
-    names = _numbered(seen.classes)
+    names = names_for(seen.classes)
     return Scheme(Classes(names, colors, seen.values), snap=len(exact) < len(surveys))
 
 
@@ -141,7 +141,7 @@ def scheme_from(declared: Declared, surveys: Sequence[Survey]) -> Scheme:
             )
         colors = tuple(parse_color(color) for color in declared.colors)
         void = tuple(parse_color(color) for color in declared.ignore_colors)
-        names = declared.names or _numbered(len(colors))
+        names = declared.names or numbered(len(colors))
         classes = Classes(names, colors, by_color=True, ignored_colors=void)
         return Scheme(classes, snap=True)
     classes = classes_from_masks(
@@ -172,12 +172,7 @@ def _two_classes(
     values: Mapping[int, int], surveys: Sequence[Survey], *, threshold: bool = False
 ) -> Classes:
     colors = _palette_of(surveys, values, 2)
-    return Classes(_numbered(2), colors, dict(values), threshold=threshold)
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    two = ("background", "foreground")
-    return two if count == 2 else tuple(f"class {i}" for i in range(count))
+    return Classes(names_for(2), colors, dict(values), threshold=threshold)
 
 
 def _palette_of(
@@ -205,7 +200,7 @@ def _by_color(surveys: Sequence[Survey]) -> Scheme:
         for color, more in counted.items():
             before = total.get(color, Extent(0, 0, 0))
             total[color] = Extent(*(a + b for a, b in zip(before, more, strict=True)))
-    points = {color: unpack(color) for color in total}
+    points = {color: images.unpacked(color) for color in total}
     found = _solid(total, points, lossy=any(survey.lossy for survey in surveys))
     if not 2 <= len(found) <= MOST_CLASSES:
         raise DataError(
@@ -213,7 +208,7 @@ def _by_color(surveys: Sequence[Survey]) -> Scheme:
             "areas of one colour, so they show no classes. Declare them: names=...,colors=..."
         )
     colors = tuple(points[color] for color in found)
-    return Scheme(Classes(_numbered(len(found)), colors, by_color=True), snap=True)
+    return Scheme(Classes(names_for(len(found)), colors, by_color=True), snap=True)
 
 
 def _by_level(surveys: Sequence[Survey]) -> Scheme:
@@ -229,7 +224,7 @@ def _by_level(surveys: Sequence[Survey]) -> Scheme:
     enough = sum(total.values()) / 100
     areas = {value: n if n >= enough else 0 for value, n in total.items()}
     counts = {_pack((v, v, v)): Extent(n, areas[v], areas[v]) for v, n in total.items()}
-    points = {color: unpack(color) for color in counts}
+    points = {color: images.unpacked(color) for color in counts}
     found = _solid(counts, points, lossy=any(survey.lossy for survey in surveys))
     if not 2 <= len(found) <= MOST_CLASSES or min(total) < 0 or max(total) > 255:
         raise DataError(
@@ -238,7 +233,7 @@ def _by_level(surveys: Sequence[Survey]) -> Scheme:
         )
     levels = sorted(points[color][0] for color in found)
     values = {level: index for index, level in enumerate(levels)}
-    return Scheme(Classes(_numbered(len(levels)), palette(len(levels)), values), snap=True)
+    return Scheme(Classes(names_for(len(levels)), palette(len(levels)), values), snap=True)
 
 
 def _solid(counts: Mapping[int, Extent], points: Mapping[int, Color], *, lossy: bool) -> list[int]:
@@ -276,7 +271,7 @@ def _blend(color: Color, solid: Sequence[Color]) -> bool:
 
 
 def _colors(samples: UInt8[np.ndarray, "h w 3"]) -> dict[int, Extent]:
-    each = packed(samples)
+    each = images.packed(samples)
     colors, pixels = np.unique(each, return_counts=True)
     area, broad = (
         np.bincount(np.searchsorted(colors, each[flat(each, side)]), minlength=len(colors))
@@ -302,19 +297,8 @@ def flat(packed: Integer[np.ndarray, "h w"], side: int = 2) -> Bool[np.ndarray, 
     return cv2.dilate(square, whole, anchor=(side - 1, side - 1)) > 0
 
 
-def packed(pixels: UInt8[np.ndarray, "h w c"]) -> Int32[np.ndarray, "h w"]:
-    packed = np.zeros(pixels.shape[:2], np.int32)
-    for channel in range(pixels.shape[2]):
-        packed = (packed << 8) | pixels[..., channel]
-    return packed
-
-
 def _pack(color: Color) -> int:
     return (color[0] << 16) | (color[1] << 8) | color[2]
-
-
-def unpack(packed: int) -> Color:
-    return packed >> 16, packed >> 8 & 255, packed & 255
 
 
 def _color(rgb: Sequence[int]) -> Color:
