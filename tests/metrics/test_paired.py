@@ -1,6 +1,7 @@
 """Paired tests over images and seeds: values worked out by hand, and simulated studies."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,12 +41,13 @@ def test_seeds_and_images_add_in_a_hand_worked_case() -> None:
     found = estimate(accuracy([0.4, 0.6], [0.5, 0.7]))
     images = 0.2**2 / 4  # the variance of 0.45 and 0.65, 0.02, over two images
     seeds = 0.005 / 2
-    freedom = (images + seeds) ** 2 / (images**2 / 1 + seeds**2 / 1)
     assert float(found.value) == pytest.approx(0.55)
-    reach = float(found.high - found.value)
-    # Between the quantiles of 1 and of 2 degrees of freedom.
-    assert 1 < freedom < 2
-    assert 4.302653 < reach / math.sqrt(images + seeds) < 12.706205
+    # Both parts have one degree of freedom, at whose 97.5 % Student's t is 12.706205.
+    reach = 12.706205 * math.sqrt(images + seeds)
+    assert float(found.high - found.value) == pytest.approx(reach, rel=1e-6)
+    assert float(found.p) == pytest.approx(
+        1 - 2 / math.pi * math.atan(0.55 / math.sqrt(images + seeds))
+    )
 
 
 def test_the_same_images_cancel_in_a_difference() -> None:
@@ -76,6 +78,19 @@ def test_a_single_seed_beside_several_varies_as_those_do() -> None:
     single = accuracy([0.5, 0.7])
     with_seeds, without = estimate(several, single), estimate(accuracy([0.4, 0.6]), single)
     assert float(with_seeds.high - with_seeds.low) > float(without.high - without.low)
+
+
+def test_networks_of_equal_seeds_are_pairs() -> None:
+    # Both move by 0.1 from seed to seed, their difference not at all: only images are left.
+    of_a = [tables([0.4, 0.6, 0.7]), tables([0.5, 0.7, 0.8])]
+    of_b = [tables([0.2, 0.5, 0.5]), tables([0.3, 0.6, 0.6])]
+    a, b = (Trained.of(counts, pixel_accuracy, (0, 1)) for counts in (of_a, of_b))
+    other_order = Trained.of(of_b[::-1], pixel_accuracy, (1, 0))
+    images = estimate(accuracy([0.4, 0.6, 0.7]), accuracy([0.2, 0.5, 0.5]))
+    assert float(estimate(a, b).p) == pytest.approx(float(images.p))
+    assert float(estimate(a, other_order).p) == pytest.approx(float(images.p))
+    nested = Trained.of(of_b, pixel_accuracy, (2, 3))
+    assert float(estimate(a, nested).p) > float(images.p)
 
 
 def test_the_classes_of_a_score_are_tested_each() -> None:
@@ -113,11 +128,14 @@ def simulated(
     return Trained(score(Margins.of(total)), score(Margins.of(total[:, None] - tables)))
 
 
+@pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_systems_that_differ_by_luck_alone_are_rarely_told_apart(seeds: int) -> None:
+def test_systems_that_differ_by_luck_alone_are_rarely_told_apart(seeds: int, paired: bool) -> None:
     rng = np.random.default_rng(1)
-    found = estimate(simulated(rng, seeds, 0.0, 1000), simulated(rng, seeds, 0.0, 1000))
-    assert 0.005 < (found.p < 0.05).mean() < 0.062
+    names = tuple(range(seeds)) if paired else ()
+    drawn = [replace(simulated(rng, seeds, 0.0, 1000), seeds=names) for _ in range(2)]
+    found = estimate(*drawn)
+    assert 0.005 < (found.p < 0.05).mean() < 0.06
 
 
 def test_one_seed_each_takes_luck_for_a_difference() -> None:

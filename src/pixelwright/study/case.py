@@ -47,7 +47,7 @@ class Case:
     def trained(self, score: str) -> Trained:
         """What its networks score; "iou" is that of every class."""
         counts = [_counts(scores, score) for scores in self.scores]
-        return Trained.of(counts, lambda sums: _scored(sums, score))
+        return Trained.of(counts, lambda sums: _scored(sums, score), self.seeds)
 
     @property
     def parameters(self) -> int | None:
