@@ -119,6 +119,12 @@ def test_quiet_shows_no_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_quiet_tells_warnings_all_the_same_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().watch(quiet=True):
+        warnings.warn("3 images are small", PixelwrightWarning, stacklevel=2)
+    assert capsys.readouterr() == ("", "warning: 3 images are small\n")
+
+
 def test_a_notebook_cell_is_drawn_once_and_then_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
 

@@ -30,7 +30,10 @@ def write_bytes(path: Path | str, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+        if not path.parent.is_dir():
+            text = f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}."
+            raise MachineError(f"{text} Make it, or give another.") from error
+        free = shutil.disk_usage(path.parent).free
         raise MachineError(
             f"{shown(path)} cannot be written: {error.strerror or error} ({len(data):,} bytes "
             f"needed, {free:,} free). Nothing was left under that name that was not there before; "

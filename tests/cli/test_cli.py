@@ -196,6 +196,7 @@ def test_data_show_writes_a_sheet_and_counts_classes(say: Say) -> None:
         assert min(sheet.size) > 100
     fails(say("data", "show", "set", "--split", "vall"), "'val'")
     fails(say("data", "show", "set", "--out", "sheet.gif"), "sheet.gif", ".png")
+    fails(say("data", "show", "set", "--out", "no/sheet.png"), "there is no folder no")
 
 
 def test_data_show_shows_crops_as_a_recipe_varies_them(say: Say) -> None:

@@ -110,7 +110,7 @@ def test_f29_a_mask_that_ignores_every_pixel_is_allowed_and_told(tmp_path: Path)
     [
         ([[0, 0], [0, 0]], [[0, 1], [0, 1]], "NOT LEARNABLE: b occurs in val but never in train"),
         ([[0, 1], [0, 1]], [[0, 0], [0, 0]], "b occurs in train but never in val"),
-        ([[0, 0], [0, 0]], [[0, 0], [0, 0]], "b occurs neither in train nor in val"),
+        ([[0, 0], [0, 0]], [[0, 0], [0, 0]], "b: neither in train nor in val"),
     ],
 )
 def test_f30_classes_that_a_split_lacks_are_named(

@@ -461,6 +461,16 @@ def test_a_split_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_f32_masks_of_fractions_alone_are_named(tmp_path: Path) -> None:
+    spec = draw(tmp_path / "data", truth(2))
+    for path in (tmp_path / "data/masks").iterdir():
+        fractions = np.asarray(Image.open(path)).astype(np.float32) / 2
+        Image.fromarray(fractions).save(path.with_suffix(".tif"))
+        path.unlink()
+    with pytest.raises(DataError, match=r"2 masks that cannot be read.*\.tif holds fractions"):
+        repair(spec, tmp_path / "out")
+
+
 def test_what_was_done_is_written_down(tmp_path: Path) -> None:
     spec = draw(tmp_path / "data", [255 * labels for labels in truth(3)])
     (tmp_path / "data/masks/01.png").write_text("<html>")

@@ -161,7 +161,8 @@ def _explain(error: Exception) -> tuple[str, int]:
 def _usage(error: Exception) -> str:
     """A mistake on the command line, with the nearest right name."""
     message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
-    message = message.replace(" (Possible options: ", ". Did you mean ").rstrip(")")
+    if " (Possible options: " in message:
+        message = message.replace(" (Possible options: ", ". Did you mean ").rstrip(")")
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "pixelwright"
     end = "?" if "Did you mean" in message and not message.endswith("?") else ""

@@ -155,8 +155,14 @@ def checked(console: Console, spec: Spec, *, force: bool, quiet: bool) -> tuple[
     """
     index, findings = look(console, spec, quiet=quiet, load=load_for_training)
     if findings.problems and not force:
-        raise DataError(f"{first_few(findings.problems, 1)} --force trains nevertheless.")
+        raise DataError(f"{in_short(findings)} --force trains nevertheless.")
     return index, findings
+
+
+def in_short(findings: Findings) -> str:
+    """The first problem, and how many there are beside it."""
+    first, *others = findings.problems
+    return f"{first} (And {len(others)} more, above.)" if others else first
 
 
 def as_json(console: Console, table: Mapping[str, Any], file: str) -> None:

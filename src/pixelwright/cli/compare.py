@@ -62,6 +62,8 @@ def compare(
 
     console = Console()
     only_studies = {"--set": settings, "--jobs": jobs > 1, "--force": force, "--dry-run": dry_run}
+    if len(sources) > 1 and (studies := [source for source in sources if is_study(source)]):
+        raise RecipeError(f"{studies[0]} is a study file. Give it alone, or give runs only.")
     if len(sources) > 1 or not is_study(sources[0]):
         if given := [name for name, value in only_studies.items() if value]:
             raise RecipeError(f"{', '.join(given)} is for a study file; these runs are trained.")

@@ -42,9 +42,9 @@ def check(
     json: Json = None,
 ) -> None:
     """Look at every file: sizes, label values, orphans, palettes, EXIF, duplicates."""
-    from pixelwright.cli._source import as_json, data_spec, look
+    from pixelwright.cli._source import as_json, data_spec, in_short, look
     from pixelwright.console import Console
-    from pixelwright.errors import DataError, first_few
+    from pixelwright.errors import DataError
     from pixelwright.registry import Spec
 
     console = Console()
@@ -59,7 +59,7 @@ def check(
     if json is not None:
         as_json(console, findings.to_json(), json)
     if findings.problems:
-        raise DataError(first_few(findings.problems, 1))
+        raise DataError(in_short(findings))
 
 
 def show(
@@ -85,6 +85,8 @@ def show(
     suffix = out.suffix.lower()
     if suffix not in (".jpg", ".jpeg", ".png"):
         raise DataError(f"{out} is neither .jpg nor .png. Give --out one of these suffixes.")
+    if not out.parent.is_dir():
+        raise DataError(f"{out} cannot be written: there is no folder {out.parent}.")
     if settings and not crops:
         raise RecipeError("--set changes a recipe, and only --crops looks at one. Add --crops.")
     if crops and split != "train":

@@ -320,8 +320,8 @@ def _absent(found: Findings) -> list[str]:
         )
     if (~train & ~val).any():
         told.append(
-            f"{first_few(names[~train & ~val], 8)} occurs neither in train nor in val: it will not "
-            "be learnt, and its score is n/a."
+            f"{first_few(names[~train & ~val], 8)}: neither in train nor in val, so not learnt and "
+            "scored as n/a."
         )
     return told
 

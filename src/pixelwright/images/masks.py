@@ -186,8 +186,9 @@ def _samples(
             return (raw if raw.dtype == np.int32 else raw.astype(np.uint16)), None
         case "F":
             raw = np.asarray(picture)
+            what = "floating-point numbers" if (raw == np.round(raw)).all() else "fractions"
             raise DataError(
-                f"{shown(path)} holds fractions ({raw.min():g} to {raw.max():g}); a mask holds "
+                f"{shown(path)} holds {what} ({raw.min():g} to {raw.max():g}); a mask holds "
                 "whole numbers, one per class. Cut or round them, and save it as PNG."
             )
         case "RGB" | "RGBA" | "RGBX" | "LA":

@@ -68,6 +68,8 @@ def find_lr(
     picture = None if out is None else Path(out)
     if picture and picture.suffix.lower() != ".png":
         raise DataError(f"{picture} is not .png. Give --out this suffix.")
+    if picture and not picture.parent.is_dir():
+        raise DataError(f"{picture} cannot be written: there is no folder {picture.parent}.")
     recipe = source if isinstance(source, Recipe) else Recipe.read(source)
     with watched(on_event) as tell:
         built = build.training(recipe)

@@ -122,6 +122,7 @@ def repair(spec: Spec, out: Path, on_event: OnEvent = silent) -> Repaired:
     _leave_out(left_out, "images without a mask", source.missing)
     _leave_out(left_out, "masks without an image", source.orphans)
     items = _readable(source, left_out, on_event)
+    _refuse_empty(source, items, left_out)
     scheme = _scheme(source, items)
     items = _distinct(items, left_out)
     _refuse_one_name(items)
@@ -236,7 +237,7 @@ def _refuse_empty(
         if source.splits[split] and not any(item.split == split for item in items):
             why, files = next(iter(left_out.items()))
             raise DataError(
-                f"Nothing is left of the split '{split}': {len(files)} {why}, {files[0]}"
+                f"Nothing is left of the split '{split}': {len(files)} {why}; the first: {files[0]}"
             )
 
 
