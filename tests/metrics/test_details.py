@@ -23,25 +23,28 @@ def images(count: int, classes: int = 3) -> list[tuple[np.ndarray, np.ndarray, n
     return drawn
 
 
-def scores(count: int = 4) -> Scores:
-    parts = [
+def parts(count: int = 4) -> list[Details]:
+    return [
         Details.of(*image, 3, {"cross-entropy": 0.25 * number, "dice": 0.5})
         for number, image in enumerate(images(count))
     ]
+
+
+def scores(count: int = 4) -> Scores:
     tables = [(str(i), Confusion.of(p, t, 3)) for i, (p, t, _) in enumerate(images(count))]
-    return Scores.of_images(("a", "b", "c"), tables, details=Details.joined(parts, 3))
+    return Scores.of_images(("a", "b", "c"), tables, details=Details.joined(parts(count), 3))
 
 
 def test_counts_of_images_add_up_to_those_of_all() -> None:
     details = scores().details
     assert details is not None
-    alone = [details.of_image(number) for number in range(4)]
+    alone = parts()
     for name in ("boundary", "near_margins", "calibration"):
-        parts = np.sum([np.stack(getattr(one, name)) for one in alone], axis=0)
-        np.testing.assert_allclose(parts, np.stack(getattr(details, name)), atol=1e-9)
+        total = np.sum([np.stack(getattr(one, name)) for one in alone], axis=0)
+        np.testing.assert_allclose(total, np.stack(getattr(details, name)), atol=1e-9)
     assert np.array_equal(sum(one.sizes for one in alone), details.sizes)
-    again = Details.joined(alone, 3)
-    assert again.to_json() == details.to_json()
+    halves = [Details.joined(alone[:2], 3), Details.joined(alone[2:], 3)]
+    assert Details.joined(halves, 3).to_json() == details.to_json()
 
 
 def test_near_and_far_from_a_boundary_are_all_pixels() -> None:

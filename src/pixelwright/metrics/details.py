@@ -107,20 +107,6 @@ class Details:
         none = np.zeros((0, 7), np.int64)
         return cls(margins, margins, margins[:, 0], none, np.zeros((0, 3, BINS)))
 
-    def of_image(self, number: int) -> "Details":
-        """One image's alone."""
-        one = slice(number, number + 1)
-        objects = self.objects[self.objects[:, 0] == number] * (np.arange(7) != 0)
-        losses = {name: sums[one] for name, sums in self.losses.items()}
-        return Details(
-            self.boundaries[one],
-            self.near[one],
-            self.outlines[one],
-            objects,
-            self.bins[one],
-            losses,
-        )
-
     @cached_property
     def boundary(self) -> Margins:
         """Of all images: what boundary IoU is computed from."""
