@@ -78,6 +78,7 @@ def test_finished_runs_are_compared_and_their_json_is_pure(say: Say) -> None:
         (("out", "--baseline", "width=9"), ("'width=9'", "width=2")),
         (("out", "--split", "test"), ("no scores of 'test'", "pixelwright evaluate")),
         (("absent",), ("no run at absent",)),
+        (("widths.toml", "--dry-run", "--split", "tets"), ("no scores of 'tets'", "'val'")),
         (("widths.toml", "out"), ("widths.toml is a study file", "alone")),
         (("widths.toml", "--baseline", "3"), ("'3'", "width=3")),
         (("widths.toml", "--set", "train.lr=0.5"), ("train.lr the default, now 0.5", "--out")),

@@ -68,7 +68,7 @@ def compare(
         if given := [name for name, value in only_studies.items() if value]:
             raise RecipeError(f"{', '.join(given)} is for a study file; these runs are trained.")
     elif dry_run:
-        _list(console, sources[0], settings or [], out, baseline)
+        _list(console, sources[0], settings or [], out, baseline, split)
         return
     with console.watch(quiet=quiet) as on_event:
         result = compare_all(
@@ -97,13 +97,18 @@ def compare(
 
 
 def _list(
-    console: Any, path: Path, settings: list[str], out: Path | None, baseline: str | None
+    console: Any,
+    path: Path,
+    settings: list[str],
+    out: Path | None,
+    baseline: str | None,
+    split: str,
 ) -> None:
     """What a study would train."""
     from pixelwright.study import queue
     from pixelwright.study.plan import Study
 
     study = Study.read(path, settings, out=out, baseline=baseline)
-    study.check()
+    study.check(split)
     rows = [(cell.case, cell.seed, what, cell.run.path) for cell, what in queue.plan(study)]
     console.table(("case", "seed", "what", "run"), rows, right=("seed",))

@@ -65,7 +65,7 @@ def compare(
     with watched(on_event) as tell:
         if len(paths) == 1 and is_study(paths[0]):
             study = Study.read(str(paths[0]), settings, out=out, baseline=baseline)
-            study.check()
+            study.check(split)
             failed = queue.run_all(study, jobs=jobs, force=force, on_event=tell)
             result = of_study(study, failed, split=split, score=score)
             return write(result, study.out, pictures=pictures, on_event=tell)

@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pixelwright.data import index
-from pixelwright.errors import DataError, RecipeError, first_few, unknown
+from pixelwright.errors import CheckpointError, DataError, RecipeError, first_few, unknown
 from pixelwright.recipe import Recipe, read_table, setting
 from pixelwright.run import Run
 from pixelwright.study.case import JUDGED
@@ -152,13 +152,26 @@ class Study:
         cells = _cells(recipe, varied, head.seeds, folder, str(path))
         return cls(name, folder, cells, varied, baseline, head.score)
 
-    def check(self) -> None:
+    def check(self, split: str = "val") -> None:
         """See that the data of every case is there, and that no run in the folder is in the way.
 
+        Args:
+            split: Whose scores are wanted: those of a split that training does not score must be
+                there.
+
         Raises:
+            CheckpointError: They are not.
             DataError: Data cannot be found, or two cases would be scored on different images.
             RecipeError: Runs of another recipe, or of a living process, lie in the folder.
         """
+        if split not in ("train", "val"):
+            for cell in self.cells:
+                if not cell.run.scores(split):
+                    raise CheckpointError(
+                        f"{cell.run.path} has no scores of '{split}'; training scores 'train' and "
+                        f"'val'. Compare on one of these, or score each run of the study first: "
+                        f"pixelwright evaluate RUN --split {split}."
+                    )
         specs = {str(cell.recipe.data): cell.recipe.data for cell in self.cells}
         held_out = {}
         for name, spec in specs.items():
