@@ -118,6 +118,10 @@ class Train(_Section):
     crop: int = Field(256, ge=1, description="height and width of training crops, in pixels")
     optimizer: OptimizerSpec = Spec("adamw")
     lr: float = Field(1e-3, gt=0, description="base learning rate")
+    encoder: Literal["full", "frozen", "gradual"] = Field(
+        "full", description="how much of a model's encoder learns"
+    )
+    encoder_lr: float = Field(1.0, gt=0, description="factor on the learning rate of the encoder")
     schedule: ScheduleSpec = Spec("warmup-cosine")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0 is off")
@@ -185,8 +189,16 @@ class Recipe(_Section):
     loss: Annotated[str, BeforeValidator(_check_loss)] = "cross-entropy"
     seed: int = Field(0, ge=0)
     channels: Literal[1, 3] = 3
-    mean: tuple[float, ...] = Field((0.5,), description="subtracted, in parts of the full range")
-    std: tuple[float, ...] = Field((0.25,), description="divided by, in parts of the full range")
+    mean: tuple[float, ...] = Field(
+        (),
+        description="subtracted, in parts of the full range; empty takes what the model's weights "
+        "expect, else 0.5",
+    )
+    std: tuple[float, ...] = Field(
+        (),
+        description="divided by, in parts of the full range; empty takes what the model's weights "
+        "expect, else 0.25",
+    )
     tile: int | None = Field(
         None, ge=1, description="the network never sees more than tile x tile pixels at once"
     )
@@ -218,10 +230,15 @@ class Recipe(_Section):
                 f"{self.train.batch_size} into more parts than it has images: take at most "
                 f"{self.train.batch_size}, or raise train.batch_size"
             )
+        if self.train.encoder == "frozen" and self.train.encoder_lr != 1:
+            raise ValueError(
+                f"train.encoder_lr = {self.train.encoder_lr} moves nothing where train.encoder is "
+                f"frozen: leave one of them out"
+            )
         if any(s <= 0 for s in self.std):
             raise ValueError("std must be positive")
         for key in ("mean", "std"):
-            if len(getattr(self, key)) not in (1, self.channels):
+            if len(getattr(self, key)) not in (0, 1, self.channels):
                 raise ValueError(f"{key} takes one number, or one per channel ({self.channels})")
         return self
 
@@ -269,8 +286,13 @@ class Recipe(_Section):
         return Recipe.from_dict(table, where="settings")
 
     def located(self) -> "Recipe":
-        """With its data as the layout reads it: typed options, absolute paths."""
-        return self.model_copy(update={"data": _registry("data").resolve(self.data)})
+        """With its data as the layout reads it, typed options and absolute paths; weights too."""
+        data, model = _registry("data").resolve(self.data), self.model
+        weights = str(model.options.get("weights", "none"))
+        path = Path(weights).expanduser()
+        if weights not in ("none", "imagenet") and path.exists():
+            model = model.with_option("weights", str(path.absolute()))
+        return self.model_copy(update={"data": data, "model": model})
 
     def to_dict(self) -> dict[str, Any]:
         """Only what differs from the defaults; `from_dict` reads it back."""

@@ -63,6 +63,9 @@ class Spec:
     def with_option(self, key: str, value: object) -> "Spec":
         return Spec(self.name, {**self.options, key: value})
 
+    def without(self, key: str) -> "Spec":
+        return Spec(self.name, {k: v for k, v in self.options.items() if k != key})
+
 
 def parse_sum(text: str) -> list[tuple[float, Spec]]:
     """Read a weighted sum such as `cross-entropy + 0.5*dice:smooth=1`."""
@@ -76,12 +79,13 @@ def parse_sum(text: str) -> list[tuple[float, Spec]]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One keyword-only parameter of a builder."""
+    """One keyword-only parameter of a builder, or one that all builders of a kind share."""
 
     name: str
     annotation: Any
     default: Any
     required: bool
+    meaning: str = ""
 
 
 class Registry:
@@ -92,12 +96,21 @@ class Registry:
         package: The package whose modules each hold the builder of their own name, or, with
             `names`, the module that holds all of them.
         names: The builders of a single module.
+        shared: Options that every spec may have and no builder is handed: who calls `build` acts
+            on them.
     """
 
-    def __init__(self, noun: str, package: str, names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        noun: str,
+        package: str,
+        names: tuple[str, ...] | None = None,
+        shared: tuple[Option, ...] = (),
+    ) -> None:
         self.noun = noun
         self._package = package
         self._names = names
+        self._shared = {option.name: option for option in shared}
 
     def __iter__(self) -> Iterator[str]:
         if self._names is not None:
@@ -123,14 +136,15 @@ class Registry:
         return found
 
     def options(self, name: str) -> dict[str, Option]:
-        """The user's options of a builder, in the order of its signature."""
+        """The user's options of a builder, in the order of its signature, and the shared ones."""
         builder = self.builder(name)
         hints = get_type_hints(builder, include_extras=True)
-        return {
+        own = {
             p.name: Option(p.name, hints[p.name], p.default, p.default is inspect.Parameter.empty)
             for p in inspect.signature(builder).parameters.values()
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         }
+        return own | self._shared
 
     def problems(self, spec: Spec) -> list[str]:
         """Every reason why `spec` cannot be built, one sentence each; empty if it can."""
@@ -157,7 +171,8 @@ class Registry:
         Raises:
             RecipeError: All problems of the spec at once.
         """
-        options = self.resolve(spec).options
+        resolved = self.resolve(spec).options
+        options = {key: value for key, value in resolved.items() if key not in self._shared}
         builder = self.builder(spec.name)
         positional = [
             handed[p.name]

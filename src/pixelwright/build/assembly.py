@@ -12,21 +12,24 @@ from jaxtyping import Float64
 from torch import nn
 
 from pixelwright import images
+from pixelwright.build import pretrained
 from pixelwright.build.crops import training_crops
-from pixelwright.build.model import header, network
+from pixelwright.build.learner import check_batch, optimizer_of, thaw_of
+from pixelwright.build.model import MEAN, STD, centred, header
+from pixelwright.build.pretrained import Start
 from pixelwright.build.scoring import Scorer
 from pixelwright.data import counts, index
 from pixelwright.data.loader import Loader
 from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.losses._combine import Term, build_terms, combine
 from pixelwright.metrics.scores import Scores
+from pixelwright.models import models
 from pixelwright.nn.receptive import Field, field_of
 from pixelwright.recipe import Recipe
 from pixelwright.training.callbacks import Callback, EarlyStopping, Goal, Plateau
 from pixelwright.training.ema import Ema
 from pixelwright.training.engine import Engine
 from pixelwright.training.loop import Trainee
-from pixelwright.training.optim import optimizers
 from pixelwright.training.schedule import schedules
 from pixelwright.types import Index, OnEvent, Window, silent
 
@@ -39,6 +42,8 @@ class Training:
     """A recipe, built.
 
     Args:
+        recipe: As given, with the mean and std that pretrained weights expect.
+        note: What it starts from besides random weights; empty if nothing.
         index: What the layout found.
         trainee: Model, loss, optimiser and what goes with them.
         loader: The training batches.
@@ -48,6 +53,8 @@ class Training:
         score: Scores a model on a split.
     """
 
+    recipe: Recipe
+    note: str
     index: Index
     trainee: Trainee
     loader: Loader
@@ -71,12 +78,18 @@ class Training:
         return (time.monotonic() - start) * len(entries) / len(some)
 
 
-def training(recipe: Recipe) -> Training:
+def training(recipe: Recipe, *, fresh: bool = True) -> Training:
     """Build all that a recipe names.
 
+    Args:
+        recipe: What to train.
+        fresh: Load the pretrained weights that the model names; a training that goes on has its
+            own.
+
     Raises:
-        RecipeError: A crop, a guard or a device that cannot be.
+        RecipeError: A crop, a guard, a batch or a device that cannot be.
         DataError: Data that cannot be learnt from.
+        CheckpointError: Pretrained weights that cannot be had or do not fit.
     """
     engine = Engine.of(recipe.device, recipe.precision)
     found = index.load_for_training(recipe.data)
@@ -84,9 +97,14 @@ def training(recipe: Recipe) -> Training:
         found = _to_overfit(found, recipe)
     classes = found.classes
     torch.manual_seed(recipe.seed)
-    built = network(recipe.model, len(classes), recipe.channels, recipe.mean, recipe.std)
-    model = engine.place(built)
-    field = field_of(built.network, recipe.channels)
+    built = models.build(recipe.model, classes=len(classes), channels=recipe.channels)
+    names, channels = classes.names, recipe.channels
+    start = pretrained.load(built, recipe.model, names, channels) if fresh else None
+    recipe = _as_expected(recipe, start)
+    scaled = centred(built, channels, recipe.mean or MEAN, recipe.std or STD)
+    model = engine.place(scaled)
+    thaw = thaw_of(recipe, built)
+    field = field_of(built, channels)
     _check_crop(recipe, field)
     _check_guard(recipe, found, field)
     train = recipe.train
@@ -101,22 +119,35 @@ def training(recipe: Recipe) -> Training:
     trainee = Trainee(
         model=model,
         loss=combine(terms),
-        optimizer=optimizers.build(train.optimizer, model=model, lr=train.lr),
+        optimizer=optimizer_of(recipe, model, built),
         schedule=schedule,
         lr=train.lr,
         ema=Ema(model, train.ema) if train.ema else None,
         callbacks=callbacks,
         engine=engine,
+        thaw=thaw,
     )
+    accumulate = _accumulate(recipe)
+    check_batch(trainee, recipe, accumulate)
     return Training(
+        recipe=recipe,
+        note=start.note if start else "",
         index=found,
         trainee=trainee,
         loader=loader,
-        accumulate=_accumulate(recipe),
+        accumulate=accumulate,
         field=field,
         header=header(recipe, classes),
         score=Scorer(found, recipe.channels, field, engine, recipe.tile, terms),
     )
+
+
+def _as_expected(recipe: Recipe, start: Start | None) -> Recipe:
+    """The recipe with what pretrained weights expect of pictures, where it says nothing itself."""
+    if start is None:
+        return recipe
+    expected = {"mean": recipe.mean or start.mean or (), "std": recipe.std or start.std or ()}
+    return recipe.model_copy(update=expected)
 
 
 def loss_terms(recipe: Recipe, classes: int, data: Callable[[], Index]) -> list[Term]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from pixelwright.build.scoring import Scorer
 from pixelwright.errors import CheckpointError, DataError
 from pixelwright.inference.predictor import Predictor
@@ -20,6 +22,9 @@ from pixelwright.training.engine import Engine
 from pixelwright.training.state import load_weights
 from pixelwright.types import Classes, Index
 
+MEAN, STD = (0.5,), (0.25,)
+"""What pictures are centred and scaled by where neither the recipe nor weights say it."""
+
 
 def network(
     spec: Spec, classes: int, channels: int, mean: Sequence[float], std: Sequence[float]
@@ -33,7 +38,13 @@ def network(
         mean: Subtracted, in parts of the full range; one number, or one per channel.
         std: Divided by, likewise.
     """
-    built = models.build(spec, classes=classes, channels=channels)
+    return centred(models.build(spec, classes=classes, channels=channels), channels, mean, std)
+
+
+def centred(
+    built: nn.Module, channels: int, mean: Sequence[float], std: Sequence[float]
+) -> Normalised:
+    """The same network, taking pixel values; arguments as in `network`."""
 
     def per_channel(values: Sequence[float]) -> list[float]:
         return [255 * value for value in (values if len(values) > 1 else [*values] * channels)]
@@ -42,11 +53,12 @@ def network(
 
 
 def header(recipe: Recipe, classes: Classes) -> dict[str, Any]:
+    """What a file of the weights of a recipe says."""
     return {
-        "model": str(recipe.model),
+        "model": str(recipe.model.without("weights")),
         "channels": recipe.channels,
-        "mean": list(recipe.mean),
-        "std": list(recipe.std),
+        "mean": list(recipe.mean or MEAN),
+        "std": list(recipe.std or STD),
         "tile": recipe.tile,
         "classes": {
             "names": list(classes.names),

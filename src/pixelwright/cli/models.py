@@ -50,7 +50,7 @@ def models(name: Name = None, classes: Classes = 2, channels: Channels = 3) -> N
                 option.name,
                 describe(option.annotation),
                 "required" if option.required else str(option.default),
-                meanings.get(option.name, ""),
+                meanings.get(option.name, option.meaning),
             )
             for option in found["options"].values()
         ],

@@ -12,7 +12,7 @@ from pixelwright.recipe import Recipe
 from pixelwright.report import lr_figure
 from pixelwright.training import lr_range
 from pixelwright.training.lr_range import Suggestion, Sweep
-from pixelwright.types import OnEvent
+from pixelwright.types import Event, OnEvent
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def find_lr(
     recipe = source if isinstance(source, Recipe) else Recipe.read(source)
     with watched(on_event) as tell:
         built = build.training(recipe)
+        if built.note:
+            tell(Event("note", {"text": built.note}))
         found = lr_range.sweep(
             built.trainee,
             built.loader.batches,

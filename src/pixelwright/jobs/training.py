@@ -70,7 +70,11 @@ def train(
 
 
 def _train(run: Run, recipe: Recipe, resume: bool, began: float, tell: OnEvent) -> None:
-    built = build.training(recipe)
+    going_on = resume and Checkpoints(run.checkpoints).any
+    built = build.training(recipe, fresh=not going_on)
+    recipe = built.recipe
+    if built.note:
+        tell(Event("note", {"text": built.note}))
     if recipe.device == "auto" and built.trainee.engine.device.type == "cpu":
         where = built.trainee.engine.describe()
         tell(Event("note", {"text": f"No GPU was found; training on {where}."}))
@@ -110,8 +114,17 @@ def _check_same(recipe: Recipe, source: object, run: Run) -> None:
         return
     # A run's recipe holds steps where the given one may hold minutes or epochs.
     lengths = {"epochs": 30, "steps": None, "minutes": None, "validate_every": 1.0}
+    # And the mean and std that pretrained weights expect where the given one holds none.
+    theirs_alone = {key: () for key in ("mean", "std") if not getattr(given, key)}
     theirs, ours = (
-        r.model_copy(update={"name": "", "track": (), "train": r.train.model_copy(update=lengths)})
+        r.model_copy(
+            update={
+                "name": "",
+                "track": (),
+                "train": r.train.model_copy(update=lengths),
+                **theirs_alone,
+            }
+        )
         for r in (given, recipe)
     )
     if theirs.located().to_dict() != ours.located().to_dict():
@@ -139,7 +152,7 @@ def _prepare(
     trainee = built.trainee
     progress = state.Progress()
     minutes, stop_after = recipe.train.minutes, None
-    if resume and (checkpoints.last.is_file() or checkpoints.previous.is_file()):
+    if resume and checkpoints.any:
         tensors, meta, note = checkpoints.newest()
         if note:
             warnings.warn(note, PixelwrightWarning, stacklevel=2)
@@ -217,6 +230,7 @@ def _info(built: build.Training, began: float) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "receptive_radius": None if built.field.unbounded else built.field.radius,
         "stride": built.field.stride,
+        "started_from": built.note,
         "steps_per_epoch": built.loader.steps_per_epoch,
     }
 

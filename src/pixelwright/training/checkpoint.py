@@ -98,6 +98,11 @@ class Checkpoints:
         self.previous = folder / "previous.safetensors"
         self.best = folder / "best.safetensors"
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a state to go on from, good or damaged."""
+        return self.last.is_file() or self.previous.is_file()
+
     def prepare(self) -> None:
         """Make the folder, and remove what an interrupted write left."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from pixelwright.training.engine import Engine, global_norm
 from pixelwright.training.log import Log
 from pixelwright.training.signals import StopRequest
 from pixelwright.training.state import Progress, capture
+from pixelwright.training.thaw import Thaw
 from pixelwright.types import IGNORE, Batch, Event, OnEvent
 
 MOST_SKIPPED = 10
@@ -42,6 +43,7 @@ class Trainee:
         ema: The average of the weights that is validated and kept instead of them, if any.
         callbacks: Told every validation score.
         engine: Where it happens.
+        thaw: What shuts the encoder or parts of it, if any.
     """
 
     model: nn.Module
@@ -52,6 +54,14 @@ class Trainee:
     ema: Ema | None
     callbacks: Sequence[Callback]
     engine: Engine
+    thaw: Thaw | None = None
+
+    def learn(self, progress: float) -> None:
+        """Training mode, but for what does not learn at this progress."""
+        if not self.model.training:
+            self.model.train()
+        if self.thaw:
+            self.thaw.apply(progress)
 
     @property
     def kept(self) -> nn.Module:
@@ -213,6 +223,7 @@ def step(sitting: Sitting, source: Iterator[Batch], skipped: int = 0) -> int:
     trainee, plan, progress = sitting.trainee, sitting.plan, sitting.progress
     start = time.monotonic()
     batch = next(source)
+    trainee.learn(progress.step / plan.steps)
     rate = trainee.lr * trainee.schedule(progress.step / plan.steps)
     set_rate(trainee, rate)
     loss = train_step(trainee, batch, accumulate=plan.accumulate, clip=plan.clip)
@@ -226,9 +237,9 @@ def step(sitting: Sitting, source: Iterator[Batch], skipped: int = 0) -> int:
 
 
 def set_rate(trainee: Trainee, rate: float) -> None:
-    """Let the next step move the weights at this learning rate."""
+    """Let the next step move the weights at this learning rate, a group at its factor of it."""
     for group in trainee.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
 
 
 def _keep(sitting: Sitting) -> None:
@@ -261,7 +272,6 @@ def _validate(sitting: Sitting) -> str:
     trainee, plan, progress = sitting.trainee, sitting.plan, sitting.progress
     start = time.monotonic()
     scores = sitting.validate(trainee.kept)
-    trainee.model.train()
     score = scores.mean_iou
     # A score that is undefined (no counted pixel) is no reason to keep or to stop.
     best = progress.best is None or (math.isfinite(score) and score > progress.best)

@@ -82,7 +82,7 @@ def sweep(
     rates, losses, why = rates_between(low, high, steps), [], ""
     running = best = math.inf
     source = batches(0)
-    trainee.model.train()
+    trainee.learn(1.0)
     try:
         with trainee.engine.repeatable():
             for rate in rates:

@@ -4,6 +4,7 @@ Biases and the scales of normalisation are not decayed: shrinking them limits no
 function's offset and scale (Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 5.3).
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import torch
@@ -29,6 +30,24 @@ def groups(model: nn.Module, weight_decay: float) -> Groups:
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def set_apart(
+    optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], factor: float
+) -> None:
+    """Give some parameters groups of their own, with a factor on the learning rate.
+
+    To be called before the first step; the other parameters stay in the first groups.
+
+    Paper: discriminative fine-tuning, Howard and Ruder, 2018, https://arxiv.org/abs/1801.06146
+    """
+    chosen = {id(parameter) for parameter in parameters}
+    for group in list(optimizer.param_groups):
+        inside = [p for p in group["params"] if id(p) in chosen]
+        group["params"] = [p for p in group["params"] if id(p) not in chosen]
+        if inside:
+            rest = {key: value for key, value in group.items() if key != "params"}
+            optimizer.add_param_group({**rest, "params": inside, "factor": factor})
 
 
 def sgd(
