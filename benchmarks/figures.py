@@ -2,6 +2,7 @@
 
     python benchmarks/figures.py keep runs/camvid-unet-1 camvid-unet      # results/camvid-unet.json
     python benchmarks/figures.py keep-study runs/losses losses            # results/study-losses.*
+    python benchmarks/figures.py keep-tuning runs/tune tuning             # results/study-tuning.md
     python benchmarks/load.py --json benchmarks/results/load.json
     python benchmarks/figures.py write                                     # into the texts
     python benchmarks/figures.py check                                     # exit 1: they differ
@@ -83,6 +84,38 @@ def keep_study(folder: Path, name: str) -> None:
     text = (folder / "compare.md").read_text()
     path.with_suffix(".md").write_text(f"{text}\n{place}\n")
     print(f"wrote {path.relative_to(ROOT)} and .md")
+
+
+def keep_tuning(folder: Path, name: str) -> None:
+    """Store what `pixelwright tune` found: every trial, and the look at the test split."""
+    table = json.loads((folder / "tuning.json").read_text())
+    trials = sorted(table["trials"], key=lambda trial: (trial["state"], -(trial["score"] or 0)))
+    keys = list(table["ranges"])
+    head = ["trial", "state", f"val {table['score']}", *keys, "seconds"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for trial in trials:
+        values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in trial["values"].values()]
+        score = "n/a" if trial["score"] is None else f"{trial['score']:.3f}"
+        cells = [str(trial["number"]), trial["state"], score, *values, f"{trial['seconds']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    best = Run.open(folder / f"trial-{table['best']}")
+    if test := best.scores("test"):
+        span = _percent(test["mean_iou_low"], test["mean_iou_high"])
+        lines += [
+            "",
+            f"The best trial on the test split, looked at {len(best.looks())} time: mean IoU "
+            f"{test['mean_iou']:.3f} ({span}, 95 % over {test['images']} images).",
+        ]
+    info = best.info
+    minutes = sum(trial["seconds"] for trial in trials) / 60
+    lines += [
+        "",
+        f"{len(trials)} trials, {minutes:.1f} minutes in sum; {info['machine']} ({info['device']}); "
+        f"commit {info['commit']}.",
+    ]
+    path = RESULTS / f"study-{name}.md"
+    path.write_text("\n".join(lines) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}")
 
 
 def study(name: str) -> str:
@@ -228,6 +261,9 @@ def main() -> None:
     studies = commands.add_parser("keep-study", help="store what a comparison found")
     studies.add_argument("folder", type=Path)
     studies.add_argument("name")
+    tunings = commands.add_parser("keep-tuning", help="store what a search found")
+    tunings.add_argument("folder", type=Path)
+    tunings.add_argument("name")
     commands.add_parser("write", help="write the stored figures into the texts")
     commands.add_parser("check", help="tell which texts differ from the stored figures")
     options = parser.parse_args()
@@ -236,6 +272,9 @@ def main() -> None:
         return
     if options.command == "keep-study":
         keep_study(options.folder, options.name)
+        return
+    if options.command == "keep-tuning":
+        keep_tuning(options.folder, options.name)
         return
     stale = [path for path, text in texts().items() if path.read_text() != text]
     for path in stale:
