@@ -108,11 +108,8 @@ def keep_tuning(folder: Path, name: str) -> None:
         ]
     info = best.info
     minutes = sum(trial["seconds"] for trial in trials) / 60
-    lines += [
-        "",
-        f"{len(trials)} trials, {minutes:.1f} minutes in sum; {info['machine']} ({info['device']}); "
-        f"commit {info['commit']}.",
-    ]
+    place = f"{info['machine']} ({info['device']}); commit {info['commit']}."
+    lines += ["", f"{len(trials)} trials, {minutes:.1f} minutes in sum; {place}"]
     path = RESULTS / f"study-{name}.md"
     path.write_text("\n".join(lines) + "\n")
     print(f"wrote {path.relative_to(ROOT)}")
