@@ -29,8 +29,8 @@ _HOMES = {
     "find_lr": "pixelwright.jobs",
     "predict": "pixelwright.jobs",
     "report": "pixelwright.jobs",
-    "compare": "pixelwright.study",
-    "tune": "pixelwright.study",
+    "compare": "pixelwright.study.job",
+    "tune": "pixelwright.study.tuning",
     "Recipe": "pixelwright.recipe",
     "Run": "pixelwright.run",
 }

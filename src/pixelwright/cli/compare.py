@@ -57,8 +57,7 @@ def compare(
     the other; what is done is skipped, what was stopped goes on.
     """
     from pixelwright.console import Console
-    from pixelwright.study.job import compare as compare_all
-    from pixelwright.study.job import is_study
+    from pixelwright.study.plan import Study, is_study
 
     console = Console()
     only_studies = {"--set": settings, "--jobs": jobs > 1, "--force": force, "--dry-run": dry_run}
@@ -70,6 +69,12 @@ def compare(
     elif dry_run:
         _list(console, sources[0], settings or [], out, baseline, split)
         return
+    else:
+        # Read again below; here so that a mistake is told before torch is loaded.
+        Study.read(sources[0], settings or [], out=out, baseline=baseline)
+
+    from pixelwright.study.job import compare as compare_all
+
     with console.watch(quiet=quiet) as on_event:
         result = compare_all(
             sources,

@@ -19,7 +19,7 @@ from pixelwright.run import Run
 from pixelwright.study import queue
 from pixelwright.study.case import JUDGED
 from pixelwright.study.comparison import Comparison
-from pixelwright.study.plan import Cell, Study, flat
+from pixelwright.study.plan import Cell, Study, flat, is_study
 from pixelwright.types import OnEvent, silent
 
 
@@ -74,11 +74,6 @@ def compare(
         result = of_runs(paths, split=split, score=score or "mean_iou", baseline=baseline)
         folder = Path(out) if out else Run.create(Path("runs"), "compare").path
         return write(result, folder, pictures=pictures, on_event=tell)
-
-
-def is_study(path: str | Path | Run) -> bool:
-    """Whether it names a study file, not a run."""
-    return not isinstance(path, Run) and Path(path).suffix == ".toml" and not Path(path).is_dir()
 
 
 def of_study(

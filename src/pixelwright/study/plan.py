@@ -201,6 +201,11 @@ class Study:
                 )
 
 
+def is_study(path: str | Path | Run) -> bool:
+    """Whether it names a study file, not a run."""
+    return not isinstance(path, Run) and Path(path).suffix == ".toml" and not Path(path).is_dir()
+
+
 def _head(table: object, where: str) -> _Head:
     try:
         head = _Head.model_validate(table)
