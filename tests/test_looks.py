@@ -105,6 +105,7 @@ def test_the_command_line_shows_and_warns(
     out, err = capsys.readouterr()
     assert "test looked at 2 times\n" in out
     assert "warning: This is look 2 at 'test'" in err
+    monkeypatch.setenv("COLUMNS", "500")  # long paths shall wrap no heading
     assert main(["runs", "."]) == 0
     head, _, *rows = capsys.readouterr().out.splitlines()
     row = next(row for row in rows if row.split()[0] == "run")

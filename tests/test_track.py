@@ -3,6 +3,7 @@
 import json
 import signal
 import struct
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -183,8 +184,12 @@ def test_wandb_offline_holds_the_log_once_and_can_be_synced(
     assert "send it: wandb sync" in capsys.readouterr().out
     (folder,) = run.path.glob("wandb/offline-run-*")
     (file,) = folder.glob("*.wandb")
-    rows = history(file)
-    assert [row["_step"] for row in rows] == [step for step, _ in logged(run, "lr")]
+    steps = [step for step, _ in logged(run, "lr")]
+    # W&B writes in a process of its own, which may still be at it.
+    deadline = time.monotonic() + 30
+    while len(rows := history(file)) < len(steps) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [row["_step"] for row in rows] == steps
     assert [(row["_step"], row["val/mean_iou"]) for row in rows] == logged(run, "val_mean_iou")
     assert len(list(folder.glob("files/media/images/**/*.png"))) == len(
         list(run.pictures.glob("*.jpg"))
