@@ -1,8 +1,8 @@
 """How far the softmax of logits covers each class: what every region loss is computed from.
 
-Written out, forward and backward, because it is most of the time of a training step of a small
-network: autograd passes over the full-size probabilities a dozen times, this four times, and on a
-CPU image by image, so that each pass finds its numbers in the cache.
+Written out, forward and backward, because a small network spends much of its training step here:
+fewer passes over the full-size probabilities than autograd makes, and on a CPU image by image, so
+that each pass finds its numbers in the cache.
 """
 
 from typing import Any, NamedTuple

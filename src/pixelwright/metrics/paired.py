@@ -14,11 +14,9 @@ seed by seed. The quantile of Student's t is the mean of those of the parts, wei
 variances (Cochran and Cox), so that three seeds are not taken for more than they are.
 
 Resampling seeds and images together looks simpler, but draws from three seeds have two thirds of
-their variance and no tails: in simulated studies without a difference (three seeds, whose spread is
-as large as that over images or larger) its 95 % intervals missed 0 in 13 to 18 of 100.
-Satterthwaite's degrees of freedom take a small spread of few seeds by its word: 7 in 100 with three
-pairs of seeds and 11 with two, where these miss in 4 to 5 (`tests/metrics/test_paired.py` has such
-studies).
+their variance and no tails, and Satterthwaite's degrees of freedom take a small spread of few seeds
+by its word: both claim differences too often. `tests/metrics/test_paired.py` draws studies without a
+difference, and holds these claims to their level.
 
 Paper: Obuchowski and Rockette, 1995, https://doi.org/10.1080/03610919508813243, and Hillis, 2007,
 https://doi.org/10.1002/sim.2532: many readers, many cases. Seeds are the readers. Cochran and Cox,
