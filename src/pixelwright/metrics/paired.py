@@ -15,8 +15,8 @@ variances (Cochran and Cox), so that three seeds are not taken for more than the
 
 Resampling seeds and images together looks simpler, but draws from three seeds have two thirds of
 their variance and no tails, and Satterthwaite's degrees of freedom take a small spread of few seeds
-by its word: both claim differences too often. `tests/metrics/test_paired.py` draws studies without a
-difference, and holds these claims to their level.
+by its word: both claim differences too often. `tests/metrics/test_paired.py` draws studies without
+a difference, and holds what is claimed here to its level.
 
 Paper: Obuchowski and Rockette, 1995, https://doi.org/10.1080/03610919508813243, and Hillis, 2007,
 https://doi.org/10.1002/sim.2532: many readers, many cases. Seeds are the readers. Cochran and Cox,
