@@ -50,6 +50,15 @@ def test_f31_a_class_predicted_but_absent_from_truth_counts_as_zero() -> None:
     assert math.isnan(table.accuracy()[1])
 
 
+def test_a_large_map_is_counted_as_its_pieces_are() -> None:
+    rng = np.random.default_rng(3)
+    target = rng.integers(IGNORE, 5, (3, 300_001)).astype(np.int16)
+    prediction = rng.integers(0, 5, target.shape).astype(np.uint8)
+    cells = target.astype(np.int64)[target >= 0] * 5 + prediction[target >= 0]
+    counts = np.bincount(cells, minlength=25).reshape(5, 5)
+    assert np.array_equal(Confusion.of(prediction, target, 5).counts, counts)
+
+
 def test_nothing_counted_is_undefined_and_not_an_error() -> None:
     nothing = Confusion.of(np.zeros(4, np.uint8), np.full(4, IGNORE, np.int16), 2)
     assert math.isnan(nothing.mean_iou())

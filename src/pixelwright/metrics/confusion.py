@@ -6,7 +6,9 @@ Cityscapes and PASCAL VOC).
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -16,8 +18,10 @@ from jaxtyping import Float, Int64, Integer, Num
 from pixelwright.types import IGNORE
 
 _MOST_IN_BYTES = 255
-_PIECE = 2**16
+_PIECE = 2**18
 """Pixels counted at a time: they stay in the cache, and below 2**24 float32 counts one by one."""
+_WORTH_A_THREAD = 2**18
+"""Pixels that take longer to count than a thread to start."""
 
 
 class Margins(NamedTuple):
@@ -69,7 +73,7 @@ class Confusion:
         if prediction.size:
             assert 0 <= prediction.min() <= prediction.max() < classes
             assert IGNORE <= target.min() <= target.max() < classes
-        count = _count_bytes if classes <= _MOST_IN_BYTES else _count_cells
+        count = _count_shared if classes <= _MOST_IN_BYTES else _count_cells
         return cls(count(prediction.ravel(), target.ravel(), classes))
 
     @classmethod
@@ -113,28 +117,41 @@ class Confusion:
         return float(self._margins.mean_dice())
 
 
+def _count_shared(
+    prediction: Integer[np.ndarray, " n"], target: Integer[np.ndarray, " n"], classes: int
+) -> Int64[np.ndarray, "k k"]:
+    """Large maps in as many parts as OpenCV may use threads: it counts without Python's lock."""
+    parts = max(min(cv2.getNumThreads(), target.size // _WORTH_A_THREAD), 1)
+    cuts = [target.size * part // parts for part in range(parts + 1)]
+    pieces = [slice(*ends) for ends in pairwise(cuts)]
+
+    def count(piece: slice) -> Int64[np.ndarray, "k k"]:
+        return _count_bytes(prediction[piece], target[piece], classes)
+
+    if parts == 1:
+        return count(pieces[0])
+    with ThreadPoolExecutor(parts - 1, thread_name_prefix="pixelwright-count") as pool:
+        others = pool.map(count, pieces[1:])
+        return np.asarray(sum(others, count(pieces[0])))
+
+
 def _count_bytes(
     prediction: Integer[np.ndarray, " n"], target: Integer[np.ndarray, " n"], classes: int
 ) -> Int64[np.ndarray, "k k"]:
     """The table from labels that fit into bytes, where `IGNORE` is 255 and so lies outside.
 
-    It takes about a nanosecond a pixel; `bincount`, which needs cells of 64 bits, three times that
+    `bincount`, which needs cells of 64 bits, takes a multiple of the time
     (`benchmarks/metrics.py`).
     """
-    # Neighbours mostly fall into one cell, and each waits for the one before to be added. Counted
-    # in four tables in turn they do not; large tables would leave the cache.
-    lanes = 4 if classes < 64 else 1
-    lane = np.tile(np.arange(lanes, dtype=np.uint8), -(-min(_PIECE, target.size) // lanes))
-    shape = [lanes, classes, classes]
-    ranges = [end for size in shape for end in (0, size)]
+    shape = [classes, classes]
+    ranges = [0, classes, 0, classes]
     counts = np.zeros(shape, np.int64)
     # Within a piece the counts of OpenCV, which are float32, are exact.
     for start in range(0, target.size, _PIECE):
         piece = slice(start, start + _PIECE)
-        labels = [part[piece].astype(np.uint8, copy=False) for part in (target, prediction)]
-        maps = [part[None] for part in (lane[: labels[0].size], *labels)]
-        counts += cv2.calcHist(maps, [0, 1, 2], None, shape, ranges).astype(np.int64)
-    return np.asarray(counts.sum(0))
+        maps = [part[piece].astype(np.uint8, copy=False)[None] for part in (target, prediction)]
+        counts += cv2.calcHist(maps, [0, 1], None, shape, ranges).astype(np.int64)
+    return counts
 
 
 def _count_cells(
