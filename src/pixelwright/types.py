@@ -36,6 +36,7 @@ class Classes:
         by_color: Masks are pictures whose pixels have the `colors`.
         threshold: Grey masks with values in between (anti-aliased) are cut at half, with a warning.
         ignored_colors: In masks by colour, what becomes `IGNORE`.
+        groups: The superclass of each class; empty where there are none.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class Classes:
     by_color: bool = False
     threshold: bool = False
     ignored_colors: tuple[Color, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,6 +60,7 @@ class Entry:
         image: The file.
         target: The mask's file, a class index, or None where there is no label.
         window: The part of image and mask that is this entry; None is all of it.
+        row: Which picture of a file that holds an array of them; None where it holds one.
         source: What the entry was cut from; entries of one source belong in one split unless the
             layout keeps a guard between them. Empty means the image itself.
         group: What it was taken in, larger than its source: a city, a patient. Empty if unknown.
@@ -67,6 +70,7 @@ class Entry:
     image: Path
     target: Path | int | None
     window: Window | None = None
+    row: int | None = None
     source: str = ""
     group: str = ""
 
@@ -88,6 +92,11 @@ class Index:
     guard: int | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def one_label(self) -> bool:
+        """Whether each image has one label, as for classification, in place of a mask."""
+        return any(isinstance(e.target, int) for entries in self.splits.values() for e in entries)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -99,12 +108,33 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Samples of one size, stacked."""
+class Mix:
+    """Whose picture lies over each image of a batch, in part: mixup and CutMix.
 
-    images: UInt8[np.ndarray, "n h w c"]
+    Args:
+        targets: Of the other pictures.
+        share: Of the loss that an image's own target keeps, in [0, 1], one for the batch.
+    """
+
+    targets: Int16[np.ndarray, " n"]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one size, stacked.
+
+    Args:
+        images: Pixel values; a tensor "n c h w" where they were made on a GPU.
+        targets: Class indices, or `IGNORE`.
+        keys: Of the entries.
+        mix: For images that are partly another one.
+    """
+
+    images: Any
     targets: Int16[np.ndarray, "n *hw"]
     keys: tuple[str, ...]
+    mix: Mix | None = None
 
 
 EventKind = Literal["start", "step", "validate", "epoch", "save", "note", "stop", "progress"]

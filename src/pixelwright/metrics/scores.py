@@ -89,6 +89,21 @@ class Scores:
         return self.total.mean_iou()
 
     @property
+    def value(self) -> float:
+        """By which models are chosen: the mean IoU."""
+        return self.mean_iou
+
+    def row(self) -> dict[str, Any]:
+        """What the log of a training is told."""
+        return {
+            "val_loss": math.nan if self.loss is None else self.loss,
+            "val_mean_iou": self.mean_iou,
+            "val_mean_dice": self.mean_dice,
+            "val_pixel_accuracy": self.pixel_accuracy,
+            "val_iou": dict(zip(self.names, self.total.iou().tolist(), strict=True)),
+        }
+
+    @property
     def mean_dice(self) -> float:
         return self.total.mean_dice()
 

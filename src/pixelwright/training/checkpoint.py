@@ -98,6 +98,16 @@ class Checkpoints:
         self.previous = folder / "previous.safetensors"
         self.best = folder / "best.safetensors"
 
+    def snapshot(self, step: int) -> Path:
+        """Where the model of a step is kept, whatever it scores."""
+        return self.folder / f"snapshot-{step}.safetensors"
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """The models kept along the way, the first first."""
+        found = self.folder.glob("snapshot-*.safetensors")
+        return sorted(found, key=lambda path: int(path.stem.partition("-")[2]))
+
     @property
     def any(self) -> bool:
         """Whether there is a state to go on from, good or damaged."""

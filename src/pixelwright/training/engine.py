@@ -53,8 +53,13 @@ class Engine:
         """Move a model here, its kernels in the memory format of the images."""
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def images(self, images: UInt8[np.ndarray, "n h w c"]) -> UInt8[Tensor, "n c h w"]:
-        """Images on the device, channels last in memory; on a CPU without a copy."""
+    def images(self, images: UInt8[np.ndarray, "n h w c"] | Tensor) -> Tensor:
+        """Images "n c h w" on the device, channels last in memory; on a CPU without a copy.
+
+        A tensor is taken as it is: images that were made on the device, or features of a trunk.
+        """
+        if isinstance(images, Tensor):
+            return images.to(self.device, non_blocking=True)
         moved: Tensor = torch.from_numpy(images).to(self.device, non_blocking=True)
         return moved.permute(0, 3, 1, 2)
 

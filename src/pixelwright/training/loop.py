@@ -6,16 +6,16 @@ through `on_event`. A step is one call of the optimiser; a batch may be computed
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from pixelwright.errors import PixelwrightError
-from pixelwright.metrics.scores import Scores
 from pixelwright.training.callbacks import Callback
 from pixelwright.training.checkpoint import Checkpoints, save
 from pixelwright.training.ema import Ema
@@ -28,6 +28,17 @@ from pixelwright.types import IGNORE, Batch, Event, OnEvent
 
 MOST_SKIPPED = 10
 """Steps in a row whose loss is not finite before training gives up."""
+
+
+class Validated(Protocol):
+    """What a validation found."""
+
+    @property
+    def value(self) -> float:
+        """By which models are chosen: higher is better; NaN where it is undefined."""
+
+    def row(self) -> Mapping[str, object]:
+        """What the log is told of it."""
 
 
 @dataclass
@@ -44,6 +55,9 @@ class Trainee:
         callbacks: Told every validation score.
         engine: Where it happens.
         thaw: What shuts the encoder or parts of it, if any.
+        place: Where the model lies in the network that is kept, as the beginning of its weights'
+            names, if it is only a part of one: the head of a classifier whose trunk is done.
+        rest: The weights of the rest of that network, by name.
     """
 
     model: nn.Module
@@ -55,6 +69,8 @@ class Trainee:
     callbacks: Sequence[Callback]
     engine: Engine
     thaw: Thaw | None = None
+    place: str = ""
+    rest: Mapping[str, Tensor] = field(default_factory=dict)
 
     def learn(self, progress: float) -> None:
         """Training mode, but for what does not learn at this progress."""
@@ -67,6 +83,11 @@ class Trainee:
     def kept(self) -> nn.Module:
         """The model that is validated and saved."""
         return self.ema.average if self.ema else self.model
+
+    def weights(self) -> dict[str, Tensor]:
+        """All that a file of the kept network holds."""
+        own = {f"{self.place}{name}": t for name, t in self.kept.state_dict().items()}
+        return {f"model/{name}": value for name, value in {**self.rest, **own}.items()}
 
 
 @dataclass(frozen=True)
@@ -82,6 +103,7 @@ class Plan:
         save_seconds: Time between checkpoints.
         stop_after: Seconds of this sitting after which training stops early, or None.
         header: What `best` must say besides its weights, for prediction.
+        snapshot_every: Steps between models that are kept whatever they score; 0 keeps none.
     """
 
     steps: int
@@ -92,6 +114,7 @@ class Plan:
     save_seconds: float
     stop_after: float | None
     header: dict[str, object]
+    snapshot_every: int = 0
 
 
 def train_step(
@@ -106,10 +129,13 @@ def train_step(
     engine = trainee.engine
     trainee.optimizer.zero_grad(set_to_none=True)
     total = 0.0
-    for images, targets, share in _parts(engine, batch, accumulate):
+    for images, targets, others, share in _parts(engine, batch, accumulate):
         with engine.autocast():
             logits = trainee.model(images)
         loss = trainee.loss(logits, targets)
+        if batch.mix is not None and others is not None:
+            own = batch.mix.share
+            loss = own * loss + (1 - own) * trainee.loss(logits, others)
         # Parts weigh as many counted pixels as they hold, so that their gradients add up to that
         # of the whole batch.
         (loss * share).backward()  # type: ignore[no-untyped-call]
@@ -125,15 +151,19 @@ def train_step(
     return total
 
 
-def _parts(
-    engine: Engine, batch: Batch, count: int
-) -> Iterator[tuple[UInt8[Tensor, "n c h w"], Int[Tensor, "n *hw"], float]]:
+_Part = tuple[Tensor, Int[Tensor, "n *hw"], Int[Tensor, " n"] | None, float]
+"""Images, targets, the targets of what is mixed in, and the share of the batch that counts."""
+
+
+def _parts(engine: Engine, batch: Batch, count: int) -> Iterator[_Part]:
     counted = np.count_nonzero(batch.targets != IGNORE)
     size = -(-len(batch.images) // count)
     for start in range(0, len(batch.images), size):
-        images, targets = batch.images[start : start + size], batch.targets[start : start + size]
+        part = slice(start, start + size)
+        targets = batch.targets[part]
         share = np.count_nonzero(targets != IGNORE) / counted if counted else 0.0
-        yield engine.images(images), engine.targets(targets), float(share)
+        others = engine.targets(batch.mix.targets[part]) if batch.mix else None
+        yield engine.images(batch.images[part]), engine.targets(targets), others, float(share)
 
 
 class Watch:
@@ -145,7 +175,7 @@ class Watch:
         self._hooks = [m.register_forward_pre_hook(self._look) for m in models]
 
     def _look(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        n, _, h, w = inputs[0].shape
+        n, *_, h, w = inputs[0].shape
         if n * h * w > math.prod(self._progress.largest):
             self._progress.largest = [n, h, w]
 
@@ -171,7 +201,7 @@ class Sitting:
 
     trainee: Trainee
     batches: Callable[[int], Iterator[Batch]]
-    validate: Callable[[nn.Module], Scores]
+    validate: Callable[[nn.Module], Validated]
     plan: Plan
     progress: Progress
     checkpoints: Checkpoints
@@ -199,6 +229,8 @@ def fit(sitting: Sitting) -> str:
                 progress.seconds = before + time.monotonic() - start
                 if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
                     why = progress.stopped = _validate(sitting)
+                if plan.snapshot_every and progress.step % plan.snapshot_every == 0:
+                    _snapshot(sitting)
                 now = time.monotonic()
                 progress.seconds = before + now - start
                 if plan.stop_after is not None and now - start > plan.stop_after:
@@ -251,6 +283,14 @@ def _keep(sitting: Sitting) -> None:
     sitting.on_event(Event("save", {"path": sitting.checkpoints.last}))
 
 
+def _snapshot(sitting: Sitting) -> None:
+    """Keep the model as it is now, beside the best."""
+    step = sitting.progress.step
+    path = sitting.checkpoints.snapshot(step)
+    save(path, sitting.trainee.weights(), sitting.plan.header | {"step": step})
+    sitting.on_event(Event("save", {"path": path}))
+
+
 def _count_loss(loss: float, progress: Progress, skipped: int, batch: Batch) -> int:
     """Add a loss to the running mean; the number of steps in a row that were not finite."""
     if math.isfinite(loss):
@@ -272,22 +312,18 @@ def _validate(sitting: Sitting) -> str:
     trainee, plan, progress = sitting.trainee, sitting.plan, sitting.progress
     start = time.monotonic()
     scores = sitting.validate(trainee.kept)
-    score = scores.mean_iou
+    score = scores.value
     # A score that is undefined (no counted pixel) is no reason to keep or to stop.
     best = progress.best is None or (math.isfinite(score) and score > progress.best)
     if best:
         progress.best = score if math.isfinite(score) else None
-        weights = {f"model/{name}": value for name, value in trainee.kept.state_dict().items()}
-        save(sitting.checkpoints.best, weights, plan.header | {"step": progress.step})
+        header = plan.header | {"step": progress.step}
+        save(sitting.checkpoints.best, trainee.weights(), header)
     row = {
         "epoch": round(progress.step / plan.steps_per_epoch, 4),
         "step": progress.step,
         "train_loss": progress.loss_sum / progress.loss_count if progress.loss_count else math.nan,
-        "val_loss": math.nan if scores.loss is None else scores.loss,
-        "val_mean_iou": score,
-        "val_mean_dice": scores.mean_dice,
-        "val_pixel_accuracy": scores.pixel_accuracy,
-        "val_iou": dict(zip(scores.names, scores.total.iou().tolist(), strict=True)),
+        **scores.row(),
         "lr": trainee.optimizer.param_groups[0]["lr"],
         "seconds": round(progress.seconds + time.monotonic() - start, 2),
         "best": best,

@@ -7,8 +7,6 @@ Recipe.model_json_schema()  # for editors
 """
 
 import importlib
-import json
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,7 +23,17 @@ from pydantic import (
 )
 
 from pixelwright.errors import RecipeError, unknown
+from pixelwright.recipe.text import (
+    as_spec,
+    plain,
+    read_table,
+    setting,
+    toml,
+    value_of,
+)
 from pixelwright.registry import Registry, Spec, parse_sum
+
+__all__ = ["Augment", "Recipe", "Train", "read_table", "setting"]
 
 # Where each kind of spec is looked up. Named, not imported: a recipe can be read by those who
 # never build it.
@@ -118,8 +126,14 @@ class Train(_Section):
     crop: int = Field(256, ge=1, description="height and width of training crops, in pixels")
     optimizer: OptimizerSpec = Spec("adamw")
     lr: float = Field(1e-3, gt=0, description="base learning rate")
-    encoder: Literal["full", "frozen", "gradual"] = Field(
-        "full", description="how much of a model's encoder learns"
+    encoder: Literal["full", "upper", "frozen", "gradual"] = Field(
+        "full", description="how much of a model's encoder learns; upper is its last block"
+    )
+    views: int = Field(
+        0,
+        ge=0,
+        description="of a frozen encoder: how many varied views of each image it sees, once, so "
+        "that the head learns from what it kept; 0 runs it at every step",
     )
     encoder_lr: float = Field(1.0, gt=0, description="factor on the learning rate of the encoder")
     schedule: ScheduleSpec = Spec("warmup-cosine")
@@ -134,6 +148,9 @@ class Train(_Section):
         0.0, ge=0, le=1, description="share of crops aimed at a pixel of a class drawn evenly"
     )
     overfit: int = Field(0, ge=0, description="learn this many fixed crops by heart; 0 is off")
+    snapshots: int = Field(
+        0, ge=0, description="models kept along the way, evenly, the last at the end; 0 is off"
+    )
 
 
 class Augment(_Section):
@@ -147,6 +164,17 @@ class Augment(_Section):
     contrast: float = Field(0.0, ge=0, le=1)
     saturation: float = Field(0.0, ge=0, le=1)
     hue: float = Field(0.0, ge=0, le=0.5)
+    shift: int = Field(
+        0, ge=0, description="largest move either way of pictures that are seen whole, in pixels"
+    )
+    mixup: float = Field(
+        0.0, ge=0, description="blend pairs of pictures by a share from Beta(this, this); 0 is off"
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="paste a part of another picture, its share from Beta(this, this); 0 is off",
+    )
     blur: float = Field(0.0, ge=0, le=20, description="largest sigma, in pixels")
     noise: float = Field(0.0, ge=0, le=1, description="largest std, in parts of the full range")
     jpeg: int = Field(0, ge=0, le=100, description="lowest quality; 0 is off")
@@ -189,6 +217,11 @@ class Recipe(_Section):
     loss: Annotated[str, BeforeValidator(_check_loss)] = "cross-entropy"
     seed: int = Field(0, ge=0)
     channels: Literal[1, 3] = 3
+    size: int | None = Field(
+        None,
+        ge=1,
+        description="side in pixels at which a classifier sees pictures; none is as they are",
+    )
     mean: tuple[float, ...] = Field(
         (),
         description="subtracted, in parts of the full range; empty takes what the model's weights "
@@ -278,10 +311,10 @@ class Recipe(_Section):
             RecipeError: Everything that is wrong with the settings, at once.
         """
         table = self.to_dict()
-        for setting in settings:
-            key, equals, value = setting.partition("=")
+        for given in settings:
+            key, equals, value = given.partition("=")
             if not equals:
-                raise RecipeError(f"'{setting}' sets nothing. Write key=value, as model.width=32.")
+                raise RecipeError(f"'{given}' sets nothing. Write key=value, as model.width=32.")
             _set(table, key.strip(), value.strip())
         return Recipe.from_dict(table, where="settings")
 
@@ -301,48 +334,12 @@ class Recipe(_Section):
     def to_toml(self) -> str:
         """Only what differs from the defaults; `read` reads it back."""
         table = self.to_dict()
-        lines = [f"{k} = {_toml(v)}" for k, v in table.items() if k not in ("train", "augment")]
+        lines = [f"{k} = {toml(v)}" for k, v in table.items() if k not in ("train", "augment")]
         for section in ("train", "augment"):
             if section in table:
                 lines += ["", f"[{section}]"]
-                lines += [f"{k} = {_toml(v)}" for k, v in table[section].items()]
+                lines += [f"{k} = {toml(v)}" for k, v in table[section].items()]
         return "\n".join(lines) + "\n"
-
-
-def read_table(path: str | Path) -> dict[str, Any]:
-    """A TOML file as a table.
-
-    Raises:
-        RecipeError: There is none, or it is not TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
-    except FileNotFoundError:
-        raise RecipeError(f"There is no recipe at {path}.") from None
-    except OSError as error:
-        raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None
-
-
-def setting(key: str, value: object) -> str:
-    """`key=value` as `Recipe.override` takes it, from a value as TOML has it.
-
-    Raises:
-        RecipeError: A table that cannot be written as `name:key=value`.
-    """
-    head, _, option = key.partition(".")
-    if isinstance(value, Mapping):
-        spec = _as_spec(value)
-        if not _round_trips(spec, str(spec)):
-            raise RecipeError(f"{key} = {dict(value)} cannot be written as name:key=value.")
-        return f"{key}={spec}"
-    if isinstance(value, str):
-        return f"{key}={value}"
-    of_spec = option and (head in ("model", "data") or "." in option)
-    if of_spec and isinstance(value, (list, tuple)):
-        return f"{key}={','.join(map(str, value))}"
-    return f"{key}={_toml(value)}"
 
 
 def _differences(section: _Section) -> dict[str, Any]:
@@ -353,44 +350,8 @@ def _differences(section: _Section) -> dict[str, Any]:
             if inner := _differences(value):
                 table[key] = inner
         elif value != info.default:
-            table[key] = _plain(value)
+            table[key] = plain(value)
     return table
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Spec):
-        text = str(value)
-        options = {k: _plain(v) for k, v in value.options.items()}
-        # An option whose text cannot be told from two options is written as a table.
-        return (
-            text
-            if str(Spec.parse(text)) == text and _round_trips(value, text)
-            else {
-                "name": value.name,
-                **options,
-            }
-        )
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value
-
-
-def _round_trips(spec: Spec, text: str) -> bool:
-    return list(Spec.parse(text).options) == list(spec.options)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    return repr(value)
 
 
 def _set(table: dict[str, Any], key: str, text: str) -> None:
@@ -400,34 +361,17 @@ def _set(table: dict[str, Any], key: str, text: str) -> None:
         name, _, inner = option.partition(".")
         if inner and name in ("optimizer", "schedule"):
             current = section.get(name, Train.model_fields[name].default)
-            section[name] = _as_spec(current).with_option(inner, text)
+            section[name] = as_spec(current).with_option(inner, text)
         else:
             if name in ("epochs", "steps", "minutes"):
                 for other in {"epochs", "steps", "minutes"} - {name}:
                     section.pop(other, None)
-            section[option] = _value(text)
+            section[option] = value_of(text)
     elif option and head in ("model", "data"):
         current = table.get(head, Recipe.model_fields[head].default)
-        table[head] = _as_spec(current).with_option(option, text)
+        table[head] = as_spec(current).with_option(option, text)
     else:
-        table[key] = text if key in ("name", "model", "data", "loss", "device") else _value(text)
-
-
-def _as_spec(value: object) -> Spec:
-    if isinstance(value, str):
-        return Spec.parse(value)
-    if isinstance(value, Mapping):
-        return Spec(str(value["name"]), {k: v for k, v in value.items() if k != "name"})
-    assert isinstance(value, Spec)
-    return value
-
-
-def _value(text: str) -> object:
-    """A number, a switch or a list as TOML has them; anything else is text."""
-    try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        return None if text.lower() == "none" else text
+        table[key] = text if key in ("name", "model", "data", "loss", "device") else value_of(text)
 
 
 def _sentence(error: Any) -> str:
