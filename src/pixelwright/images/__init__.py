@@ -5,12 +5,22 @@
     raw = images.raw_mask("mask.png")                    # palette indices, unscaled samples
     target = images.read_mask("mask.png", classes)       # int16 "h w" of classes and IGNORE
     images.write_mask("out.png", labels, classes.colors)
+    stack = images.rows("cifar-100-python/train")        # uint8 "n h w 3": all pictures of one file
 
 Photos are read by OpenCV and masks by Pillow: OpenCV turns palettes into colours, and Pillow cuts
 16-bit colour to 8 bits. Every file is opened by us and decoded from memory, so any name works, and
 so does a path that leads into a zip archive: `photos.zip/train/a.png`.
 """
 
+from pixelwright.images.arrays import (
+    content,
+    read_row,
+    row_contents,
+    row_labels,
+    row_names,
+    rows,
+    size,
+)
 from pixelwright.images.files import (
     MAX_PIXELS,
     children,
@@ -21,7 +31,7 @@ from pixelwright.images.files import (
     read_bytes,
     stored_bytes,
 )
-from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header, size
+from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header
 from pixelwright.images.masks import (
     UNDECLARED,
     Stored,
@@ -48,6 +58,7 @@ __all__ = [
     "Values",
     "check_sizes",
     "children",
+    "content",
     "encode_png",
     "exists",
     "fingerprint",
@@ -64,6 +75,11 @@ __all__ = [
     "read_header",
     "read_image",
     "read_mask",
+    "read_row",
+    "row_contents",
+    "row_labels",
+    "row_names",
+    "rows",
     "size",
     "stored_bytes",
     "stored_mask",

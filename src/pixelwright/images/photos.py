@@ -69,7 +69,7 @@ def read_image(path: Path | str, channels: int = 3) -> UInt8[np.ndarray, "h w c"
     pixels = _decode(data, header, path)
     if pixels.dtype != np.uint8:
         pixels = _to_8_bits(pixels, path)
-    pixels = _with_channels(pixels, channels, path)
+    pixels = with_channels(pixels, channels, path)
     return upright(pixels, header)
 
 
@@ -234,7 +234,12 @@ def _from_16_bits(pixels: UInt16[np.ndarray, "..."], path: Path | str) -> UInt8[
     return scaled
 
 
-def _with_channels(pixels: Samples, channels: int, path: Path | str) -> UInt8[np.ndarray, "h w c"]:
+def with_channels(pixels: Samples, channels: int, path: Path | str) -> UInt8[np.ndarray, "h w c"]:
+    """8-bit pixels as 3 channels or 1, without transparency. `path` only names them in messages.
+
+    Raises:
+        DataError: They have colours where 1 channel is asked (F10).
+    """
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     bands = pixels.shape[2]
