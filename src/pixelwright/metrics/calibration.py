@@ -9,7 +9,7 @@ Paper: Guo et al., 2017, https://arxiv.org/abs/1706.04599, equation 3 (expected 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Integer
 
 BINS = 15
 
@@ -26,12 +26,19 @@ class Calibration(NamedTuple):
         cls, confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = BINS
     ) -> "Calibration":
         """Count pixels, each with its confidence in [0, 1] and whether it is right."""
-        # A network that diverged is sure of nothing.
-        sure = np.nan_to_num(confidence, nan=0.0)
-        number = np.minimum((sure * bins).astype(np.intp), bins - 1)
+        sure, number = _binned(confidence, bins)
         pixels = np.bincount(2 * number + right, minlength=2 * bins).reshape(bins, 2)
         total = np.bincount(number, sure, bins)
         return cls(pixels.sum(1).astype(np.float64), total, pixels[:, 1].astype(np.float64))
+
+    @classmethod
+    def each(
+        cls, confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = BINS
+    ) -> "Calibration":
+        """The same counts of each by itself: a stack of `n`, whose sum is that of `of`."""
+        sure, number = _binned(confidence, bins)
+        one = np.eye(bins)[number]
+        return cls(one, one * sure[:, None], one * right[:, None])
 
     def error(self) -> Float64[np.ndarray, "*stack"]:
         """Mean distance of confidence and accuracy over the pixels, in [0, 1]; NaN of none."""
@@ -59,3 +66,11 @@ class Calibration(NamedTuple):
             for number, (pixels, confidence, right) in enumerate(zip(*self, strict=True))
             if pixels
         ]
+
+
+def _binned(
+    confidence: Float[np.ndarray, " n"], bins: int
+) -> tuple[Float[np.ndarray, " n"], Integer[np.ndarray, " n"]]:
+    # A network that diverged is sure of nothing.
+    sure = np.nan_to_num(confidence, nan=0.0)
+    return sure, np.minimum((sure * bins).astype(np.intp), bins - 1)

@@ -1,7 +1,7 @@
 """How sure a score is: the bootstrap over images."""
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Num
+from jaxtyping import Float, Float64, Int64, Integer, Num
 
 from pixelwright.metrics.confusion import Margins
 
@@ -51,6 +51,34 @@ def resample_sums(
         for start in range(0, draws, step)
     ]
     return np.concatenate(sums).reshape(draws, *values.shape[1:])
+
+
+def resample_cells(
+    cells: Integer[np.ndarray, " images"], count: int, *, draws: int = DRAWS, seed: int = 0
+) -> Int64[np.ndarray, "draws cells"]:
+    """How many images of each cell there are in the data sets that `resample_sums` draws.
+
+    The sums of one column for each cell, without the columns: images that are counted in one cell
+    only, such as those of one class, take the same time whatever the number of cells.
+
+    Args:
+        cells: In which of `count` cells each image is counted.
+        count: Of cells.
+        draws: See `resample_sums`.
+        seed: See `resample_sums`.
+    """
+    images = len(cells)
+    present, number = np.unique(cells, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    step = max(1, _CHUNK // images)
+    found = np.zeros((draws, count), np.int64)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        drawn = number[generator.integers(images, size=(size, images))]
+        drawn += len(present) * np.arange(size)[:, None]
+        sums = np.bincount(drawn.ravel(), minlength=size * len(present))
+        found[start : start + size, present] = sums.reshape(size, -1)
+    return found
 
 
 def _how_often(

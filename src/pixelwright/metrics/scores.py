@@ -5,22 +5,29 @@ scores.mean_iou, scores.interval("mean_iou")       # 0.71, (0.69, 0.73)
 scores.to_json()                                   # for scores-val.json; read by from_json
 """
 
-import html
-import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from pixelwright.errors import CheckpointError, PixelwrightError, first_few
+from pixelwright.errors import first_few
 from pixelwright.metrics.calibration import Calibration
 from pixelwright.metrics.confusion import Confusion, Margins
 from pixelwright.metrics.details import Details
 from pixelwright.metrics.intervals import percentiles, resample, resample_sums
+from pixelwright.metrics.told import (
+    as_html,
+    calibration_told,
+    data_frame,
+    not_scores,
+    number,
+    or_null,
+    span,
+)
 
 ScoreName = Literal[
     "mean_iou", "mean_dice", "pixel_accuracy", "mean_boundary_iou", "calibration_error"
@@ -60,6 +67,8 @@ class Scores:
     data: str = ""
     details: Details | None = None
 
+    chosen: ClassVar[ScoreName] = "mean_iou"
+
     @classmethod
     def of_images(
         cls,
@@ -97,6 +106,7 @@ class Scores:
         """What the log of a training is told."""
         return {
             "val_loss": math.nan if self.loss is None else self.loss,
+            "score": self.value,
             "val_mean_iou": self.mean_iou,
             "val_mean_dice": self.mean_dice,
             "val_pixel_accuracy": self.pixel_accuracy,
@@ -219,12 +229,12 @@ class Scores:
             "split": self.split,
             "data": self.data,
             "images": len(self.keys),
-            "loss": None if self.loss is None else _or_null(self.loss),
+            "loss": None if self.loss is None else or_null(self.loss),
         }
         for name in TITLES:
             low, high = self.interval(name)
-            table[name] = _or_null(getattr(self, name))
-            table[f"{name}_low"], table[f"{name}_high"] = _or_null(low), _or_null(high)
+            table[name] = or_null(getattr(self, name))
+            table[f"{name}_low"], table[f"{name}_high"] = or_null(low), or_null(high)
         ends, edge_ends = self.iou_intervals(), self.boundary_intervals()
         columns = {
             "iou": total.iou(),
@@ -238,13 +248,13 @@ class Scores:
         }
         table["classes"] = {
             name: {
-                **{title: _or_null(values[k]) for title, values in columns.items()},
+                **{title: or_null(values[k]) for title, values in columns.items()},
                 "pixels": int(total.pixels[k]),
             }
             for k, name in enumerate(self.names)
         }
         table["losses"] = {
-            name: dict(zip(("value", "low", "high"), map(_or_null, found), strict=True))
+            name: dict(zip(("value", "low", "high"), map(or_null, found), strict=True))
             for name, found in self.losses().items()
         }
         titles = ("from", "to", "pixels", "confidence", "accuracy")
@@ -272,10 +282,7 @@ class Scores:
             split, data = str(table["split"]), str(table["data"])
             return cls(names, keys, tables, loss, split, data, details)
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"These are not scores that Pixelwright wrote: {type(error).__name__} {error}. "
-                f"Make them again with 'pixelwright evaluate'."
-            ) from None
+            raise not_scores(error) from None
 
     def table(self) -> list[tuple[str, ...]]:
         """Rows to print: a header, one per class, and the means."""
@@ -329,13 +336,8 @@ class Scores:
 
     def _calibration(self) -> str:
         assert self.details is not None
-        bias = 100 * self.details.calibration.bias()
-        side = f"{abs(bias):.1f} points {'above' if bias > 0 else 'below'} its accuracy"
-        ends = span(*self.interval("calibration_error"))
-        return (
-            f"Calibration error {number(self.calibration_error)} ({ends}): the model's mean "
-            f"confidence is {side if abs(bias) >= 0.05 else 'equal to its accuracy'}."
-        )
+        ends = self.interval("calibration_error")
+        return calibration_told(self.calibration_error, ends, self.details.calibration.bias())
 
     def verdict(self) -> str:
         """One line: the mean IoU, its interval, and on how many images."""
@@ -350,23 +352,10 @@ class Scores:
         Raises:
             PixelwrightError: pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError:
-            raise PixelwrightError(
-                "A data frame needs pandas. Install it with 'pip install pandas'."
-            ) from None
-        classes = self.to_json()["classes"]
-        frame = pandas.DataFrame.from_dict(classes, orient="index").rename_axis("class")
-        # A column of nulls alone would otherwise hold objects.
-        return frame.astype({name: float for name in frame.columns if name != "pixels"})
+        return data_frame(self.to_json()["classes"], whole=("pixels",))
 
     def _repr_html_(self) -> str:
-        head, *rows = [[html.escape(cell) for cell in row] for row in self.table()]
-        lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"]
-        lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
-        notes = "".join(f"<br>{html.escape(note)}" for note in [*self.further(), *self.notes()])
-        return f"<p>{html.escape(self.verdict())}{notes}</p><table>{''.join(lines)}</table>"
+        return as_html(self)
 
 
 def _class_intervals(
@@ -377,17 +366,3 @@ def _class_intervals(
     if often.any():
         ends[often] = percentiles(drawn().iou()[:, often]).T
     return ends
-
-
-def number(value: float) -> str:
-    """A score as it is printed: three digits, or n/a where it is undefined."""
-    return "n/a" if math.isnan(value) else f"{value:.3f}"
-
-
-def span(low: float, high: float) -> str:
-    """An interval as it is printed: `0.690 to 0.730`, or n/a where there is none."""
-    return "n/a" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
-
-
-def _or_null(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
