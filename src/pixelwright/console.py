@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pixelwright.errors import PixelwrightWarning, shown
-from pixelwright.types import Classes, Event, OnEvent, silent
+from pixelwright.types import Classes, Event, OnEvent, chosen_score, silent
 
 QUIET_SECONDS = 30.0
 """Without a terminal, a long job says where it is this often."""
@@ -64,7 +64,7 @@ def size(bytes_: float | int) -> str:
 
 @runtime_checkable
 class Scored(Protocol):
-    """What can be shown as scores: `metrics.Scores`."""
+    """What can be shown as scores: `metrics.Scores` and `metrics.LabelScores`."""
 
     def table(self) -> Sequence[Sequence[str]]:
         """Headings, then one row per class, then the means."""
@@ -379,13 +379,13 @@ class _View:
         return " · ".join(parts)
 
     def _on_epoch(self, data: Mapping[str, Any]) -> None:
-        score = data.get("val_mean_iou", data.get("score"))
+        title, score = chosen_score(data)
         if data.get("best"):
             self._best = score
         of = f"/{self._epochs:g}" if self._epochs else ""
         parts = [f"epoch {data['epoch']:.4g}{of}", f"train loss {number(data.get('train_loss'))}"]
         parts += [f"val loss {number(data.get('val_loss'))}"]
-        parts += [f"mean IoU {number(score)}", "best" if data.get("best") else ""]
+        parts += [f"{title} {number(score)}", "best" if data.get("best") else ""]
         self._line("  ".join(parts).rstrip(), style="bold" if data.get("best") else "")
 
     def _on_note(self, data: Mapping[str, Any]) -> None:

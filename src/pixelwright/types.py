@@ -161,6 +161,23 @@ class Event:
     data: Mapping[str, Any]
 
 
+CHOSEN_BY: Mapping[str, str] = {"mean_iou": "mean IoU", "top1": "top-1"}
+"""The scores by which models are chosen, of masks and of labels, and their titles."""
+
+
+def chosen_score(told: Mapping[str, Any], prefix: str = "val_") -> tuple[str, float | None]:
+    """Title and value of the score by which models are chosen; None where it is undefined.
+
+    Args:
+        told: A row of the log, or with the prefix "" the table of a scores file.
+        prefix: Of the score's name.
+    """
+    for name, title in CHOSEN_BY.items():
+        if f"{prefix}{name}" in told:
+            return title, told[f"{prefix}{name}"]
+    return "score", told.get("score")
+
+
 OnEvent = Callable[[Event], None]
 
 

@@ -26,9 +26,9 @@ def runs(
         console.say(f"no runs in {root} yet")
         return
     console.table(
-        ("run", "status", "model", "data", "epochs", "best mean IoU", "looks at test", "when"),
+        ("run", "status", "model", "data", "epochs", "best score", "looks at test", "when"),
         [_row(run.path) for run in found],
-        right=("epochs", "best mean IoU", "looks at test"),
+        right=("epochs", "looks at test"),
     )
 
 
@@ -37,11 +37,13 @@ def _row(path: Path) -> tuple[object, ...]:
 
     from pixelwright.console import number
     from pixelwright.run import Run
+    from pixelwright.types import chosen_score
 
     run = Run(path)
     recipe = _recipe(run.recipe_file)
     epochs = [row for row in run.log() if row.get("kind") == "epoch"]
-    scores = [row["val_mean_iou"] for row in epochs if row.get("val_mean_iou") is not None]
+    told = [chosen_score(row) for row in epochs]
+    scores = [score for _, score in told if score is not None]
     when = datetime.fromtimestamp(run.info_file.stat().st_mtime)
     return (
         run.path,
@@ -49,7 +51,7 @@ def _row(path: Path) -> tuple[object, ...]:
         _spec(recipe.get("model", "unet")),
         _spec(recipe.get("data", "")),
         f"{epochs[-1].get('epoch', 0):.4g}" if epochs else "0",
-        number(max(scores, default=None)),
+        f"{told[-1][0]} {number(max(scores))}" if scores else "n/a",
         len(run.looks()),
         f"{when:%Y-%m-%d %H:%M}",
     )

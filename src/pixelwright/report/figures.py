@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pixelwright.files import write_bytes
+from pixelwright.types import CHOSEN_BY, chosen_score
 
 Row = Mapping[str, Any]
 
@@ -98,28 +99,38 @@ def draw_losses(axes: Axes, rows: Sequence[Row], look: Look) -> None:
 
 def draw_score(axes: Axes, rows: Sequence[Row], look: Look) -> None:
     plain(axes, look)
+    title = next((chosen_score(row)[0] for row in rows), "score")
+    name = next((name for name, known in CHOSEN_BY.items() if known == title), "score")
+    # Of labels the top 5 as well, paler: it is another score, not another kind of images.
     lines = (
-        ("training", "train_mean_iou", look.train),
-        ("validation", "val_mean_iou", look.validation),
+        ("training", f"train_{name}", look.train, 1.0),
+        ("validation", f"val_{name}", look.validation, 1.0),
+        ("validation, top-5", "val_top5", look.validation, 0.45),
     )
-    for label, name, color in lines:
-        epochs, scores = series(rows, name)
+    for label, column, color, strength in lines:
+        epochs, scores = series(rows, column)
         if scores:
-            _line(axes, epochs, scores, color, label)
-    best = [row for row in rows if row.get("best") and row.get("val_mean_iou") is not None][-1:]
-    for row in best:
-        epoch, score = row["epoch"], row["val_mean_iou"]
+            _line(axes, epochs, scores, color, label, strength)
+    kept = [row for row in rows if row.get("best") and chosen_score(row)[1] is not None][-1:]
+    for row in kept:
+        epoch, score = row["epoch"], chosen_score(row)[1]
         (ring,) = axes.plot([epoch], [score], "o", label=f"kept: {score:.3f}", zorder=5, ms=8)
         ring.set(mfc=look.paper, mec=look.validation, mew=2)
     axes.set_ylim(0, 1)
-    _finish(axes, look, "mean IoU")
+    _finish(axes, look, title)
 
 
 def _line(
-    axes: Axes, epochs: Sequence[float], values: Sequence[float], color: str, label: str
+    axes: Axes,
+    epochs: Sequence[float],
+    values: Sequence[float],
+    color: str,
+    label: str,
+    strength: float = 1.0,
 ) -> None:
     marker = "o" if len(epochs) < 3 else ""
-    axes.plot(epochs, values, color=color, linewidth=1.8, marker=marker, ms=4, label=label)
+    (line,) = axes.plot(epochs, values, color=color, linewidth=1.8, marker=marker, label=label)
+    line.set(ms=4, alpha=strength)
 
 
 def plain(axes: Axes, look: Look) -> None:

@@ -7,8 +7,8 @@ from pixelwright.metrics.calibration import Calibration
 from pixelwright.report.figures import PAGE, inline_svg, plain
 
 
-def reliability_svg(calibration: Calibration) -> str:
-    """Accuracy against confidence, and below it how many pixels there are, as inline SVG."""
+def reliability_svg(calibration: Calibration, what: str = "pixels") -> str:
+    """Accuracy against confidence, and below it how many there are of what, as inline SVG."""
     look = PAGE
     rows = calibration.rows()
     starts, ends, pixels, confidence, accuracy = (np.array(c) for c in zip(*rows, strict=True))
@@ -31,6 +31,6 @@ def reliability_svg(calibration: Calibration) -> str:
     for bar in lower.patches:
         bar.set(edgecolor=look.paper, linewidth=1)
     lower.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    lower.set_title("share of the pixels", loc="left", color=look.ink, fontsize=11)
+    lower.set_title(f"share of the {what}", loc="left", color=look.ink, fontsize=11)
     lower.set_xlabel("confidence: probability of the predicted class", color=look.pale, fontsize=9)
     return inline_svg("Accuracy against confidence", figure)

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,15 @@ from pixelwright.data import index
 from pixelwright.errors import DataError, MachineError, RecipeError, first_few
 from pixelwright.files import write_text
 from pixelwright.jobs.watch import watched
-from pixelwright.metrics.scores import Scores, number
+from pixelwright.metrics import LabelScores, Scores, read_scores
+from pixelwright.metrics.told import number
 from pixelwright.recipe import Recipe
 from pixelwright.report import tuning as page
 from pixelwright.run import Run
 from pixelwright.study.process import Training
 from pixelwright.study.ranges import Pruning, Tuning
 from pixelwright.study.search import RUNGS, Search, Trial, require_optuna
-from pixelwright.types import Event, OnEvent
+from pixelwright.types import CHOSEN_BY, Event, OnEvent, chosen_score
 
 _MOST_FAILED = 8
 """Trials that fail in a row before the search is given up: then it is not their values."""
@@ -43,6 +44,7 @@ class Tuned:
         tuning: What was searched.
         trials: All, in the order of their numbers.
         importance: How much each key mattered, most first; empty where too few trials say.
+        title: Of the score.
         files: What was written.
         test: The scores of the best trial on the test split, if they were asked for.
     """
@@ -50,8 +52,9 @@ class Tuned:
     tuning: Tuning
     trials: tuple[Trial, ...]
     importance: Mapping[str, float]
+    title: str = CHOSEN_BY["mean_iou"]
     files: tuple[Path, ...] = ()
-    test: Scores | None = None
+    test: Scores | LabelScores | None = None
 
     @property
     def best(self) -> Trial | None:
@@ -70,7 +73,7 @@ class Tuned:
         keys = [one.key for one in self.tuning.ranges]
         order = {"finished": 0, "pruned": 1, "stopped": 2, "failed": 3}
         ranked = sorted(self.trials, key=lambda t: (order[t.state], -(t.score or 0.0), t.number))
-        rows = [("trial", "state", "mean IoU", *keys, "time")]
+        rows = [("trial", "state", self.title, *keys, "time")]
         rows += [
             (
                 str(trial.number),
@@ -143,12 +146,14 @@ def tune(
     folder = _folder(tuning)
     with folder.locked(), watched(on_event) as tell:
         search = Search(tuning, folder.path)
+        title = CHOSEN_BY["top1" if found.one_label else "mean_iou"]
         seconds = None if tuning.head.minutes is None else 60 * tuning.head.minutes
-        sitting = _Sitting(tuning, search, tell, None if seconds is None else began + seconds)
+        deadline = None if seconds is None else began + seconds
+        sitting = _Sitting(tuning, search, title, tell, deadline)
         try:
             sitting.work()
         finally:
-            result = _write(tuning, search)
+            result = _write(tuning, search, title)
         if result.best is None:
             raise MachineError(_nothing(result))
         return _with_test(result, tell) if test else result
@@ -160,10 +165,11 @@ class _OutOfTimeError(Exception):
 
 class _Sitting:
     def __init__(
-        self, tuning: Tuning, search: Search, tell: OnEvent, deadline: float | None
+        self, tuning: Tuning, search: Search, title: str, tell: OnEvent, deadline: float | None
     ) -> None:
         self._tuning = tuning
         self._search = search
+        self._title = title
         self._tell = tell
         self._deadline = deadline
         self._failed = 0
@@ -176,7 +182,7 @@ class _Sitting:
             except _OutOfTimeError:
                 self._note("the time is up; the same command goes on with this trial")
                 return
-            _write_table(self._tuning, self._search)
+            _write_table(self._tuning, self._search, self._title)
 
     def _enough(self) -> bool:
         trials = self._search.trials()
@@ -274,9 +280,10 @@ class _Sitting:
         steps, best, new = 0, -math.inf, False
         for row in run.log():
             steps = row.get("steps") or steps
-            if row.get("kind") != "epoch" or row.get("val_mean_iou") is None or not steps:
+            _, score = chosen_score(row)
+            if row.get("kind") != "epoch" or score is None or not steps:
                 continue
-            best = max(best, row["val_mean_iou"])
+            best = max(best, score)
             rung = RUNGS * row["step"] // steps
             if rung not in seen:
                 seen.add(rung)
@@ -285,14 +292,14 @@ class _Sitting:
         return new
 
     def _end(self, trial: Any, told: Trial, training: Training | None, *, pruned: bool) -> None:
-        score = told.run.scores("val").get("mean_iou")
+        title, score = chosen_score(told.run.scores("val"), prefix="")
         if told.run.status == "finished" and score is not None:
             self._failed = 0
             before = [t.score for t in self._search.trials() if t.state == "finished"]
             self._search.finish(trial, score)
             high = all(other is None or score > other for other in before)
             record = ", the best so far" if high else ""
-            self._note(f"trial {told.number}: mean IoU {number(score)} on val{record}")
+            self._note(f"trial {told.number}: {title} {number(score)} on val{record}")
         elif pruned:
             self._search.prune(trial)
             self._note(f"trial {told.number} is behind the others and was stopped")
@@ -351,12 +358,12 @@ def _changes(was: Mapping[str, Any], now: Mapping[str, Any], above: str = "") ->
     return found
 
 
-def _write_table(tuning: Tuning, search: Search) -> Tuned:
+def _write_table(tuning: Tuning, search: Search, title: str) -> Tuned:
     """Write `tuning.json`, from which the page is drawn."""
-    result = Tuned(tuning, tuple(search.trials()), search.importance())
+    result = Tuned(tuning, tuple(search.trials()), search.importance(), title)
     table = {
         "search": tuning.to_json(),
-        "score": "mean IoU",
+        "score": title,
         "ranges": {
             one.key: {"text": str(one), "log": bool(getattr(one, "log", False))}
             for one in tuning.ranges
@@ -380,20 +387,20 @@ def _write_table(tuning: Tuning, search: Search) -> Tuned:
     return result
 
 
-def _write(tuning: Tuning, search: Search) -> Tuned:
+def _write(tuning: Tuning, search: Search, title: str) -> Tuned:
     """Write what a search has found: table, page, figure, and the best recipe."""
-    result = _write_table(tuning, search)
+    result = _write_table(tuning, search, title)
     files = [tuning.out / "tuning.json"]
     best = result.best
     if best is not None:
         files += [*page.write(tuning.out), tuning.out / "best.toml"]
         trained = Recipe.read(best.run.recipe_file)
         text = (
-            f"# The best of {count(len(result.trials), 'trial')}: mean IoU "
+            f"# The best of {count(len(result.trials), 'trial')}: {title} "
             f"{number(best.score or 0.0)} on val ({best.name}).\n\n"
         )
         write_text(files[-1], text + trained.model_copy(update={"name": ""}).to_toml())
-    return Tuned(result.tuning, result.trials, result.importance, tuple(files))
+    return replace(result, files=tuple(files))
 
 
 def _with_test(result: Tuned, tell: OnEvent) -> Tuned:
@@ -401,14 +408,14 @@ def _with_test(result: Tuned, tell: OnEvent) -> Tuned:
     best = result.best
     assert best is not None
     if kept := best.run.scores("test"):
-        scores = Scores.from_json(kept)
+        scores = read_scores(kept)
     else:
         others = [t.name for t in result.trials if t.run.path.is_dir() and t.run.looks()]
         if others:
             text = f"The test split was looked at before, with {first_few(others)}."
             tell(Event("note", {"text": text}))
         scores = jobs.evaluate(best.run, split="test", on_event=tell)
-    return Tuned(result.tuning, result.trials, result.importance, result.files, scores)
+    return replace(result, test=scores)
 
 
 def _nothing(result: Tuned) -> str:
