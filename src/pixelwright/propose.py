@@ -3,6 +3,8 @@
 recipe = propose(Spec("folders", {"images": "photos", "masks": "labels"}), found, findings)
 """
 
+import math
+
 import numpy as np
 
 from pixelwright.data.check import Findings
@@ -17,6 +19,8 @@ from pixelwright.types import Index
 MINUTES = 20.0
 """When nobody says how long: a coffee, and enough for a few hundred small pictures on a laptop."""
 LARGEST_CROP = 256
+SMALL, LARGEST_SIDE = 32, 128
+"""Sides at which pictures with one label are seen: up to twice the first as they are."""
 RARE = 0.15
 """A class with a smaller share of the pixels gets the help of the Dice loss."""
 
@@ -32,6 +36,8 @@ def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
     The deeper a U-Net, the farther it sees. On small images a shallower one sees all there is and
     trains faster; on one picture cut into blocks it also keeps the guard band narrow.
     """
+    if index.one_label:
+        return _for_labels(data, findings)
     sides = [_smallest_side(index)]
     paired = index.guard is not None
     depth = 3 if paired or min(sides) < 192 else 4
@@ -66,6 +72,26 @@ def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
             saturation=0.2,
             hue=0.02,
         ),
+    )
+
+
+def _for_labels(data: Spec, findings: Findings) -> Recipe:
+    """A recipe for pictures with one label each: whole pictures, brought to one size."""
+    sides = sorted(min(size) for size, count in findings.sizes.items() for _ in range(count))
+    median = sides[len(sides) // 2] if sides else SMALL
+    one_size = len(findings.sizes) == 1 and median <= 2 * SMALL
+    size = None if one_size else min(median, LARGEST_SIDE)
+    seen = size or median
+    # A stage for each halving, down to maps of about 8 pixels to a side.
+    depth = min(max(round(math.log2(max(seen, 8) / 8)) + 1, 2), 6)
+    options = {"width": 32 if depth <= 3 else 16, "depth": depth, "norm": "batch"}
+    return Recipe(
+        data=data,
+        model=Spec("convnet", {**options, "block": "residual"}),
+        loss="cross-entropy:smoothing=0.1",
+        size=size,
+        train=Train(minutes=MINUTES, batch_size=64, lr=3e-3, clip=1.0, ema=0.99),
+        augment=Augment(shift=max(seen // 8, 1), brightness=0.2, contrast=0.2, saturation=0.2),
     )
 
 

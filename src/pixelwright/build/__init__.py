@@ -6,15 +6,18 @@ predictor = model.predictor(tile=256)
 """
 
 from pixelwright.build.assembly import OVERFIT_GOAL, Training, loss_terms, training
-from pixelwright.build.model import Model, describe, load_model, network
+from pixelwright.build.label_scoring import LabelScorer
+from pixelwright.build.model import Model, describe, load_members, load_model, network
 from pixelwright.build.scoring import Scorer
 
 __all__ = [
     "OVERFIT_GOAL",
+    "LabelScorer",
     "Model",
     "Scorer",
     "Training",
     "describe",
+    "load_members",
     "load_model",
     "loss_terms",
     "network",

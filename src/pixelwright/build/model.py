@@ -7,13 +7,16 @@ from typing import Any, cast
 
 from torch import nn
 
+from pixelwright.build.label_scoring import LabelScorer
 from pixelwright.build.scoring import Scorer
-from pixelwright.errors import CheckpointError, DataError
+from pixelwright.errors import CheckpointError, DataError, first_few
 from pixelwright.inference.predictor import Predictor
 from pixelwright.losses._combine import Term
 from pixelwright.models import models
+from pixelwright.nn.classifier import Classifier
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import Field, field_of
+from pixelwright.nn.sizes import sizes_of
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
 from pixelwright.run import Run
@@ -22,12 +25,20 @@ from pixelwright.training.engine import Engine
 from pixelwright.training.state import load_weights
 from pixelwright.types import Classes, Index
 
+WHOLE = Field(0, 0, 1, 1, "its head, which gives the whole image one label")
+"""What a classifier sees."""
+
 MEAN, STD = (0.5,), (0.25,)
 """What pictures are centred and scaled by where neither the recipe nor weights say it."""
 
 
 def network(
-    spec: Spec, classes: int, channels: int, mean: Sequence[float], std: Sequence[float]
+    spec: Spec,
+    classes: int,
+    channels: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: int | None = None,
 ) -> Normalised:
     """A network that takes pixel values, its weights drawn from torch's generator.
 
@@ -37,29 +48,43 @@ def network(
         channels: Of the images.
         mean: Subtracted, in parts of the full range; one number, or one per channel.
         std: Divided by, likewise.
+        size: Side in pixels at which a classifier sees pictures; None is as they come.
     """
-    return centred(models.build(spec, classes=classes, channels=channels), channels, mean, std)
+    built = models.build(spec, classes=classes, channels=channels)
+    return centred(built, channels, mean, std, size)
 
 
 def centred(
-    built: nn.Module, channels: int, mean: Sequence[float], std: Sequence[float]
+    built: nn.Module,
+    channels: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: int | None = None,
 ) -> Normalised:
     """The same network, taking pixel values; arguments as in `network`."""
 
     def per_channel(values: Sequence[float]) -> list[float]:
         return [255 * value for value in (values if len(values) > 1 else [*values] * channels)]
 
-    return Normalised(built, per_channel(mean), per_channel(std))
+    return Normalised(built, per_channel(mean), per_channel(std), size)
 
 
-def header(recipe: Recipe, classes: Classes) -> dict[str, Any]:
-    """What a file of the weights of a recipe says."""
+def header(recipe: Recipe, classes: Classes, side: tuple[int, int] | None = None) -> dict[str, Any]:
+    """What a file of the weights of a recipe says.
+
+    Args:
+        recipe: What was trained.
+        classes: Of the data.
+        side: Height and width of the pictures that a classifier was trained on.
+    """
     return {
         "model": str(recipe.model.without("weights")),
         "channels": recipe.channels,
         "mean": list(recipe.mean or MEAN),
         "std": list(recipe.std or STD),
         "tile": recipe.tile,
+        "size": recipe.size,
+        "side": None if side is None else list(side),
         "classes": {
             "names": list(classes.names),
             "colors": [list(color) for color in classes.colors],
@@ -67,13 +92,27 @@ def header(recipe: Recipe, classes: Classes) -> dict[str, Any]:
             "by_color": classes.by_color,
             "threshold": classes.threshold,
             "ignored_colors": [list(color) for color in classes.ignored_colors],
+            "groups": list(classes.groups),
         },
     }
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model and all that prediction needs."""
+    """A trained model and all that prediction needs.
+
+    Args:
+        network: Takes pixel values.
+        field: What it sees.
+        classes: What it tells apart.
+        channels: Of the images it takes.
+        tile: Most pixels to a side that it may see at once.
+        spec: What was built.
+        engine: Where it runs.
+        size: Side in pixels at which a classifier sees pictures.
+        side: Height and width of the pictures that a classifier was trained on; None for a network
+            that gives every pixel a class.
+    """
 
     network: Normalised
     field: Field
@@ -82,6 +121,13 @@ class Model:
     tile: int | None
     spec: Spec
     engine: Engine
+    size: int | None = None
+    side: tuple[int, int] | None = None
+
+    @property
+    def one_label(self) -> bool:
+        """Whether it gives whole images one label each."""
+        return self.side is not None
 
     def predictor(self, tile: int | None = None) -> Predictor:
         return Predictor(
@@ -91,6 +137,33 @@ class Model:
             tile=tile or self.tile,
             device=self.engine.device,
         )
+
+    def label_scorer(
+        self, found: Index, terms: Sequence[Term] = (), flip: bool = False
+    ) -> LabelScorer:
+        """Scores this classifier on other data.
+
+        Args:
+            found: The data.
+            terms: The loss that the model was trained with.
+            flip: Whether every picture is also seen mirrored.
+
+        Raises:
+            DataError: The data has other classes, or a class for every pixel.
+        """
+        if not found.one_label:
+            raise DataError(
+                f"The model {self.spec.name} gives one label to a whole picture, but the data has "
+                f"a class for each pixel."
+            )
+        if found.classes.names != self.classes.names:
+            odd = sorted(set(found.classes.names) ^ set(self.classes.names))
+            raise DataError(
+                f"The data has {len(found.classes)} classes, the model {len(self.classes)}, and "
+                f"they differ: {first_few(odd) if odd else 'their order does'}."
+            )
+        assert self.side is not None
+        return LabelScorer(found, self.channels, self.side, self.size, self.engine, terms, flip)
 
     def scorer(self, found: Index, tile: int | None = None, terms: Sequence[Term] = ()) -> Scorer:
         """Scores this model on other data.
@@ -103,6 +176,11 @@ class Model:
         Raises:
             DataError: The data has other classes.
         """
+        if found.one_label:
+            raise DataError(
+                f"The model {self.spec.name} gives a class to every pixel, but the data has one "
+                f"label for each picture."
+            )
         if len(found.classes) != len(self.classes):
             raise DataError(
                 f"The data has {len(found.classes)} classes ({', '.join(found.classes.names)}), "
@@ -127,6 +205,52 @@ def load_model(run: Run, device: str = "auto") -> Model:
     return load_model_file(path, device)
 
 
+def load_members(
+    runs: Sequence[Run], device: str = "auto", *, snapshots: bool = False
+) -> list[Model]:
+    """The models of runs that are to answer together.
+
+    Args:
+        runs: One or more.
+        device: "auto", "cpu", "cuda" or "mps".
+        snapshots: Take the models that each run kept along its way, in place of its best.
+
+    Raises:
+        CheckpointError: A run has no good model, or no snapshots.
+        DataError: They tell other classes apart, or there is one among several that gives every
+            pixel a class.
+    """
+    files: list[Path | Run] = []
+    for run in runs:
+        kept: list[Path] = checkpoint.Checkpoints(run.checkpoints).snapshots if snapshots else []
+        if snapshots and not kept:
+            raise CheckpointError(
+                f"{run.path} kept no snapshots. Train with train.snapshots = 4, or leave out "
+                f"--snapshots."
+            )
+        files += kept or [run]
+    members = [
+        load_model(file, device) if isinstance(file, Run) else load_model_file(file, device)
+        for file in files
+    ]
+    first, *others = members
+    for file, other in zip(files[1:], others, strict=True):
+        path = file.path if isinstance(file, Run) else file
+        if not (first.one_label and other.one_label):
+            raise DataError(
+                "Several models answer together only where each gives whole pictures one label, "
+                f"and one of these gives a class to every pixel: {path}. Name one run."
+            )
+        if other.classes.names != first.classes.names:
+            odd = sorted(set(other.classes.names) ^ set(first.classes.names))
+            raise DataError(
+                f"{path} tells other classes apart than the first run: "
+                f"{first_few(odd) if odd else 'their order differs'}. An ensemble needs equal "
+                f"classes."
+            )
+    return members
+
+
 def load_model_file(path: Path, device: str = "auto") -> Model:
     """The model in a file written by `jobs.train`."""
     tensors, header = checkpoint.load(path)
@@ -139,30 +263,34 @@ def load_model_file(path: Path, device: str = "auto") -> Model:
         by_color=named["by_color"],
         threshold=named["threshold"],
         ignored_colors=tuple((r, g, b) for r, g, b in named.get("ignored_colors", ())),
+        groups=tuple(named.get("groups", ())),
     )
+    size, side = header.get("size"), header.get("side")
     engine = Engine.of(device, "float32")
-    built = network(spec, len(classes), header["channels"], header["mean"], header["std"])
+    built = network(spec, len(classes), header["channels"], header["mean"], header["std"], size)
     model = engine.place(built).eval()
     weights = {name.removeprefix("model/"): value for name, value in tensors.items()}
     load_weights(model, weights, where=str(path))
     normalised = cast(Normalised, model)
     return Model(
         network=normalised,
-        field=field_of(normalised.network, header["channels"]),
+        field=WHOLE if side else field_of(normalised.network, header["channels"]),
         classes=classes,
         channels=header["channels"],
         tile=header["tile"],
         spec=spec,
         engine=engine,
+        size=size,
+        side=tuple(side) if side else None,
     )
 
 
 def describe(spec: Spec, classes: int = 2, channels: int = 3) -> dict[str, Any]:
-    """Parameters, receptive field and options of a model, for `pixelwright models NAME`."""
+    """Parameters, options, and what a model sees and takes, for `pixelwright models NAME`."""
     built = models.build(spec, classes=classes, channels=channels)
-    field = field_of(built, channels)
-    return {
-        "parameters": sum(p.numel() for p in built.parameters()),
-        "field": field,
-        "options": models.options(spec.name),
-    }
+    parameters = sum(p.numel() for p in built.parameters())
+    found = {"parameters": parameters, "options": models.options(spec.name)}
+    if isinstance(built, Classifier):
+        trunk = sum(p.numel() for p in built.encoder.parameters())
+        return found | {"trunk": trunk, "sizes": sizes_of(built, channels)}
+    return found | {"field": field_of(built, channels)}

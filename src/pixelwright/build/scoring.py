@@ -126,20 +126,32 @@ class Scorer:
         Raises:
             DataError: There is no such split.
         """
-        splits = self.index.splits
-        if split in splits:
-            return splits[split]
-        if split in self.index.absent:
-            raise DataError(f"There is no split '{split}'. {self.index.absent[split]}")
-        if split != "all":
-            raise DataError(
-                f"There is no split '{split}'. There are {', '.join(splits)}; 'all' takes every "
-                f"picture whole."
-            )
-        whole = {
-            e.image: replace(e, key=e.image.stem, window=None) for s in splits.values() for e in s
-        }
-        return tuple(whole.values())
+        return entries_of(self.index, split)
+
+
+def entries_of(found: Index, split: str) -> tuple[Entry, ...]:
+    """The entries of a split; "all" is every picture, whole.
+
+    Raises:
+        DataError: There is no such split.
+    """
+    splits = found.splits
+    if split in splits:
+        return splits[split]
+    if split in found.absent:
+        raise DataError(f"There is no split '{split}'. {found.absent[split]}")
+    if split != "all":
+        raise DataError(
+            f"There is no split '{split}'. There are {', '.join(splits)}; 'all' takes every "
+            f"picture whole."
+        )
+    whole: dict[object, Entry] = {}
+    for entry in (e for entries in splits.values() for e in entries):
+        if isinstance(entry.target, int):
+            whole[entry.image, entry.row] = entry
+        else:
+            whole[entry.image] = replace(entry, key=entry.image.stem, window=None)
+    return tuple(whole.values())
 
 
 class _Losses:

@@ -114,10 +114,10 @@ def train(
 
 
 def _show_result(console: "Console", run: "Run") -> None:
-    from pixelwright.metrics.scores import Scores
+    from pixelwright.metrics import read_scores
 
     if scores := run.scores("val"):
-        console.scores(Scores.from_json(scores))
+        console.scores(read_scores(scores))
     files = (run.model_file, run.log_file, run.loss_figure, run.pictures, run.report_file)
     console.written(path for path in files if path.exists())
     where = shlex.quote(str(run.path))

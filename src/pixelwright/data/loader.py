@@ -17,8 +17,8 @@ from pixelwright.data.paste import CopyBlob, Pasted
 from pixelwright.errors import PixelwrightError, PixelwrightWarning
 from pixelwright.types import Batch, Sample
 
-# Apart from the draws of augmentations, which are stream 0 of the same seed.
-_ORDER = 1
+ORDER = 1
+"""The stream of the order of entries, apart from that of augmentations, which is 0."""
 
 
 class Loader:
@@ -169,7 +169,7 @@ class Loader:
     def _entry_at(self, position: int) -> int:
         epoch, place = divmod(position, len(self._slots))
         if self._epoch[0] != epoch:
-            order = generator(self.seed, epoch, _ORDER).random(len(self._slots)).argsort()
+            order = generator(self.seed, epoch, ORDER).random(len(self._slots)).argsort()
             self._epoch = (epoch, self._slots[order])
         return int(self._epoch[1][place])
 

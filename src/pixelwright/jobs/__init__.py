@@ -8,6 +8,8 @@
 """
 
 from pixelwright.jobs.evaluation import evaluate
+from pixelwright.jobs.explanation import Explanation, explain
+from pixelwright.jobs.label_prediction import TABLE, LabelPrediction
 from pixelwright.jobs.learning_rate import RateFinding, find_lr
 from pixelwright.jobs.mirror import track
 from pixelwright.jobs.prediction import Prediction, predict
@@ -15,9 +17,13 @@ from pixelwright.jobs.show import report
 from pixelwright.jobs.training import train
 
 __all__ = [
+    "TABLE",
+    "Explanation",
+    "LabelPrediction",
     "Prediction",
     "RateFinding",
     "evaluate",
+    "explain",
     "find_lr",
     "predict",
     "report",

@@ -1,15 +1,18 @@
 """Score a trained model, and count the looks at test splits."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pixelwright import build
 from pixelwright.data import index
-from pixelwright.errors import DataError, PixelwrightWarning
+from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
+from pixelwright.inference.labels import mean_of
 from pixelwright.jobs.show import write_scores
 from pixelwright.jobs.watch import watched
 from pixelwright.losses._combine import Term
+from pixelwright.metrics.labels import LabelScores
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
@@ -19,55 +22,109 @@ from pixelwright.types import Classes, Index, OnEvent
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: Run | str | Path | Sequence[Run | str | Path],
     *,
     data: str | Spec | None = None,
     split: str = "val",
     tile: int | None = None,
+    flip: bool = False,
+    snapshots: bool = False,
     device: str = "auto",
     on_event: OnEvent | None = None,
-) -> Scores:
-    """Score the model of a run, in float32.
+) -> Scores | LabelScores:
+    """Score the model of a run, in float32, or what several classifiers say together.
 
     A split that is neither for training nor for choosing is a test split. Every look at one is
     counted in the run, and from the second on there is a warning: whoever looks, changes something
     and looks again is choosing on the test images.
 
     Args:
-        run: The run, or its folder.
-        data: Where to, such as "camvid:root=data/camvid"; by default the run's own.
+        run: The run, or its folder; of classifiers several, whose probabilities are averaged.
+        data: Where to, such as "camvid:root=data/camvid"; by default that of the first run.
         split: Of the data; "all" takes every picture whole.
         tile: Most pixels to a side that the network sees at once.
+        flip: Let classifiers see every picture mirrored as well, and average.
+        snapshots: Take the models that a run kept along its way, in place of its best.
         device: "auto", "cpu", "cuda" or "mps".
         on_event: Told the progress; None draws it, in a terminal and a notebook alike.
 
+    Returns:
+        The scores; those of one model as it was trained, on its own data, are kept in its run.
+
     Raises:
-        CheckpointError: The run has no good model.
+        CheckpointError: A run has no good model.
         DataError: The data cannot be read, or has other classes.
+        RecipeError: Options that are not for this kind of model.
     """
-    run = Run.open(run)
-    model = build.load_model(run, device)
-    recipe = Recipe.read(run.recipe_file)
+    given = [run] if isinstance(run, (Run, str, Path)) else list(run)
+    runs = [Run.open(one) for one in given]
+    members = build.load_members(runs, device, snapshots=snapshots)
+    model = members[0]
+    check_options(model, tile=tile, flip=flip, together=snapshots or len(members) > 1)
+    recipe = Recipe.read(runs[0].recipe_file)
     own = recipe.data
     spec = own if data is None else Spec.parse(data) if isinstance(data, str) else data
     where = str(index.layouts.resolve(spec))
     with watched(on_event) as tell:
         found = _with_classes(index.load(spec), model.classes)
         terms = _terms(recipe, found if data is None else None, model.classes)
-        scorer = model.scorer(found, tile, terms)
+        scorer = (
+            model.label_scorer(found, terms, flip)
+            if model.one_label
+            else model.scorer(found, tile, terms)
+        )
         is_test = bool(scorer.entries(split)) and _is_test(found, split)
-        if is_test:
-            _warn_of_looks(run, split, where)
-        scores = scorer(model.network, split, depth="all", on_event=tell)
-        if is_test:
+        for one in runs if is_test else ():
+            _warn_of_looks(one, split, where)
+        if len(members) > 1:
+            scores: Scores | LabelScores = _together(members, found, terms, split, flip, tell)
+        else:
+            scores = scorer(model.network, split, depth="all", on_event=tell)
+        for one in runs if is_test else ():
             # Before anyone sees the scores.
-            run.count_look(split, where)
+            one.count_look(split, where)
     scores = replace(scores, data=str(spec))
-    if data is None:
-        write_scores(run, scores, str(spec))
-    if is_test and run.report_file.is_file():
-        page.write(run)
+    if data is None and not (flip or snapshots or len(members) > 1):
+        write_scores(runs[0], scores, str(spec))
+    for one in runs if is_test else ():
+        if one.report_file.is_file():
+            page.write(one)
     return scores
+
+
+def _together(
+    members: Sequence[build.Model],
+    found: Index,
+    terms: list[Term],
+    split: str,
+    flip: bool,
+    on_event: OnEvent,
+) -> LabelScores:
+    """The scores of the mean of what classifiers say, each of pictures as it knows them."""
+    said = []
+    for member in members:
+        scorer = member.label_scorer(found, terms, flip)
+        entries = scorer.entries(split)
+        said.append(scorer.log_probabilities(member.network, entries, on_event=on_event))
+    return scorer.scores(mean_of(said), split, entries)
+
+
+def check_options(model: build.Model, *, tile: int | None, flip: bool, together: bool) -> None:
+    """See that options are for this kind of model.
+
+    Raises:
+        RecipeError: They are not.
+    """
+    if model.one_label and tile is not None:
+        raise RecipeError(
+            "--tile is for networks that give every pixel a class; this one sees pictures whole. "
+            "Leave it out."
+        )
+    if not model.one_label and (flip or together):
+        raise RecipeError(
+            f"{'--flip' if flip else 'Averaging several models'} is for classifiers; this one "
+            f"gives a class to every pixel. Leave it out."
+        )
 
 
 def _terms(recipe: Recipe, own: Index | None, classes: Classes) -> list[Term]:
@@ -110,7 +167,9 @@ def _warn_of_looks(run: Run, split: str, data: str) -> None:
 
 
 def _with_classes(found: Index, ours: Classes) -> Index:
-    """An index under the class names that the model was trained with."""
+    """An index of masks under the class names that the model was trained with."""
+    if found.one_label:
+        return found
     if len(found.classes) != len(ours):
         # Masks that lack a class look like fewer classes where none are declared.
         return replace(found, classes=ours) if len(found.classes) < len(ours) else found

@@ -1,4 +1,4 @@
-"""Classify every pixel of pictures of any size."""
+"""Predict pictures of any size: a class for every pixel, or one label, as the model gives it."""
 
 import io
 from collections.abc import Sequence
@@ -9,9 +9,18 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from pixelwright import build, images, render
-from pixelwright.errors import DataError, MachineError
+from pixelwright.errors import DataError, PredictError
 from pixelwright.files import write_bytes
+from pixelwright.jobs.evaluation import check_options
+from pixelwright.jobs.label_prediction import (
+    LabelPrediction,
+    check_out,
+    failure,
+    predict_labels,
+    write_table,
+)
 from pixelwright.jobs.watch import watched
+from pixelwright.nn.normalise import looks_scaled
 from pixelwright.run import Run
 from pixelwright.types import Classes, Event, OnEvent
 
@@ -44,26 +53,31 @@ class Prediction:
 
 
 def predict(
-    run: Run | str | Path,
+    run: Run | str | Path | Sequence[Run | str | Path],
     image: str | Path | UInt8[np.ndarray, "h w c"] | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     tile: int | None = None,
     probabilities: bool = False,
     overwrite: bool = False,
+    flip: bool = False,
+    snapshots: bool = False,
     device: str = "auto",
     on_event: OnEvent | None = None,
-) -> Prediction | list[Prediction]:
-    """Classify every pixel of one image or of several, of any size.
+) -> Prediction | LabelPrediction | list[Prediction] | list[LabelPrediction]:
+    """Predict one image or several, of any size.
 
     Args:
-        run: The run, or its folder.
+        run: The run, or its folder; of classifiers several, whose probabilities are averaged.
         image: A file, an array, or a list of files and folders.
-        out: Where to write `<stem>.png` (class indices, with palette) and `<stem>.overlay.jpg`;
-            nothing is written without.
+        out: Where to write `<stem>.png` (class indices, with palette) and `<stem>.overlay.jpg`, or
+            of a classifier `predictions.csv`; nothing is written without.
         tile: Most pixels to a side that the network sees at once.
-        probabilities: Also keep, and write, `<stem>.probabilities.npy`.
+        probabilities: Also keep, and write, `<stem>.probabilities.npy`. A classifier always gives
+            them.
         overwrite: Replace predictions that are there.
+        flip: Let classifiers see every picture mirrored as well, and average.
+        snapshots: Take the models that a run kept along its way, in place of its best.
         device: "auto", "cpu", "cuda" or "mps".
         on_event: Told the progress; None draws it, in a terminal and a notebook alike.
 
@@ -74,14 +88,25 @@ def predict(
     Raises:
         DataError: The image cannot be read.
         MachineError: Some images of a list cannot be read; the others are done.
+        RecipeError: Options that are not for this kind of model.
     """
-    model = build.load_model(Run.open(run), device)
+    given_runs = [run] if isinstance(run, (Run, str, Path)) else list(run)
+    opened = [Run.open(one) for one in given_runs]
+    members = build.load_members(opened, device, snapshots=snapshots)
+    model = members[0]
+    check_options(model, tile=tile, flip=flip, together=snapshots or len(members) > 1)
     folder = Path(out) if out is not None else None
     if isinstance(image, np.ndarray):
+        check_scale(image)
+        if model.one_label:
+            with watched(on_event) as tell:
+                return predict_labels(members, image, flip=flip, on_event=tell)[0][0]
         return _predict_one(model, image, None, folder, tile, probabilities)
     single = isinstance(image, (str, Path)) and not images.is_folder(image)
     given = [image] if isinstance(image, (str, Path)) else list(image)
     files = _image_files([Path(item) for item in given])
+    if model.one_label:
+        return _labels_of(members, files, folder, flip, overwrite, single, on_event)
     if folder:
         _check_out(files, folder, overwrite)
     done: list[Prediction] = []
@@ -100,11 +125,42 @@ def predict(
                 done.append(one if single or not folder else _light(one))
             tell(Event("progress", {"what": "predict", "done": number, "total": len(files)}))
     if failed:
-        raise MachineError(
-            f"{len(failed)} of {len(files)} images could not be read, the others are done: "
-            f"{' '.join(failed[:3])}"
-        )
+        raise failure(failed, len(files))
     return done[0] if single else done
+
+
+def _labels_of(
+    members: Sequence[build.Model],
+    files: list[Path],
+    folder: Path | None,
+    flip: bool,
+    overwrite: bool,
+    single: bool,
+    on_event: OnEvent | None,
+) -> LabelPrediction | list[LabelPrediction]:
+    if folder:
+        check_out(folder, overwrite)
+    with watched(on_event) as tell:
+        found, failed = predict_labels(members, files, flip=flip, on_event=tell, single=single)
+        if folder:
+            write_table(folder, found)
+    if failed:
+        raise failure(failed, len(files))
+    return found[0] if single else found
+
+
+def check_scale(image: np.ndarray) -> None:
+    """See that an array holds pixel values, not parts of the full range.
+
+    Raises:
+        PredictError: It does not.
+    """
+    if looks_scaled(image):
+        raise PredictError(
+            f"The image is an array of {image.dtype} without a value above "
+            f"{float(np.abs(image).max()):.3g}, so it seems to be scaled already. Give pixel "
+            f"values from 0 to 255, as uint8: the model centres and scales them itself."
+        )
 
 
 def _light(prediction: Prediction) -> Prediction:

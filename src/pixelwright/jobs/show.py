@@ -1,38 +1,47 @@
 """What a run shows of itself: scores, pictures, figures, the report."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from pixelwright import build, images, render
 from pixelwright.data.dataset import Dataset
 from pixelwright.errors import CheckpointError
 from pixelwright.files import plain_name, write_text
+from pixelwright.metrics import LabelScores, Scores, read_scores
 from pixelwright.metrics.hardest import described
-from pixelwright.metrics.scores import Scores
+from pixelwright.render.labelled import Labelled, labelled_sheet
 from pixelwright.report import figures, page
 from pixelwright.run import Run
 from pixelwright.types import Entry
 
 PICTURES = 3
 """Hardest and typical images that a run shows, each."""
+PAIRS_SHOWN = 6
+"""Confused pairs that the run of a classifier shows."""
+WRONG_SHOWN, RIGHT_SHOWN, HARDEST_SHOWN = 8, 4, 24
+"""Its pictures of a pair, of each of the pair's classes where it was found, and the hardest."""
 
 
-def write_scores(run: Run, scores: Scores, data: str) -> None:
-    table = described(replace(scores, data=data), train_scores(run))
+def write_scores(run: Run, scores: Scores | LabelScores, data: str) -> None:
+    told = replace(scores, data=data)
+    table = described(told, train_scores(run)) if isinstance(told, Scores) else told.to_json()
     write_text(run.scores_file(scores.split), json.dumps(table) + "\n")
 
 
 def train_scores(run: Run) -> Scores | None:
-    """Those of training images, which say how rare a class was; None where there are none."""
+    """Those of the masks to train on, which say how rare a class was; None where there are none."""
     try:
         table = run.scores("train")
-        return Scores.from_json(table) if table else None
+        scores = read_scores(table) if table else None
     except CheckpointError:
         return None
+    return scores if isinstance(scores, Scores) else None
 
 
 def write_pictures(run: Run, scores: Scores, entries: Sequence[Entry], model: build.Model) -> None:
@@ -57,6 +66,69 @@ def write_pictures(run: Run, scores: Scores, entries: Sequence[Entry], model: bu
                 caption=f"{key}: mean IoU {score:.3f}",
             )
             images.write_jpeg(run.pictures / f"{kind}-{rank}-{plain_name(key)}.jpg", panel)
+
+
+def write_label_pictures(
+    run: Run, scores: LabelScores, entries: Sequence[Entry], model: build.Model
+) -> None:
+    """A sheet for each of the pairs that are confused most, and one of the hardest images.
+
+    Args:
+        run: Whose folder gets them, in place of those that were there.
+        scores: What to show.
+        entries: Of the same images.
+        model: That was scored.
+    """
+    run.pictures.mkdir(exist_ok=True)
+    for old in run.pictures.glob("*.jpg"):
+        old.unlink()
+    by_key = {entry.key: entry for entry in entries}
+
+    def picture(key: str) -> UInt8[np.ndarray, "h w c"]:
+        return picture_of(by_key[key], model.channels)
+
+    places = {key: place for place, key in enumerate(scores.keys)}
+    for rank, pair in enumerate(scores.confused(PAIRS_SHOWN), 1):
+        wrong = [
+            Labelled(picture(key), (key, f"{percent(scores.likely[places[key], 0])} {pair.taken}"))
+            for key in pair.keys[:WRONG_SHOWN]
+        ]
+        groups = [(f"{pair.truth}, taken for {pair.taken}", wrong)]
+        for name in (pair.truth, pair.taken):
+            found = scores.found(name, RIGHT_SHOWN)
+            groups.append((f"{name}, found", [Labelled(picture(key), (key,)) for key in found]))
+        stem = f"confused-{rank}-{plain_name(pair.truth)}-{plain_name(pair.taken)}"
+        images.write_jpeg(run.pictures / f"{stem}.jpg", labelled_sheet(groups))
+    hardest = [
+        Labelled(picture(key), hard_lines(scores, places[key]))
+        for key, _ in scores.hardest(HARDEST_SHOWN)
+    ]
+    if hardest:
+        sheet = labelled_sheet([("", hardest)], columns=8, side=160, text=18)
+        images.write_jpeg(run.pictures / "hardest.jpg", sheet)
+
+
+def hard_lines(scores: LabelScores, place: int) -> tuple[str, str, str]:
+    """The truth of an image and its probability, what it was taken for, and its key."""
+    truth, taken = (scores.names[k] for k in (scores.truth[place], scores.top[place, 0]))
+    true, said = math.exp(-scores.losses[place]), scores.likely[place, 0]
+    return f"{truth} {percent(true)}", f"{taken} {percent(said)}", scores.keys[place]
+
+
+def picture_of(entry: Entry, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """The pixels of an entry.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    if entry.row is not None:
+        return images.read_row(entry.image, entry.row, channels)
+    return images.read_image(entry.image, channels)
+
+
+def percent(share: float) -> str:
+    """`93 %`, `0.4 %`: whole where that says enough."""
+    return f"{100 * share:.{1 if share < 0.01 else 0}f} %"
 
 
 def report(run: Run | str | Path) -> Path:

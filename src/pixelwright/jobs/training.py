@@ -17,8 +17,9 @@ from pixelwright import build
 from pixelwright.errors import PixelwrightWarning, RecipeError
 from pixelwright.files import write_bytes, write_text
 from pixelwright.jobs.mirror import mirrored, openers
-from pixelwright.jobs.show import write_pictures, write_scores
+from pixelwright.jobs.show import write_label_pictures, write_pictures, write_scores
 from pixelwright.jobs.watch import watched
+from pixelwright.metrics.labels import LabelScores
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.report import figures, page
@@ -71,7 +72,7 @@ def train(
 
 def _train(run: Run, recipe: Recipe, resume: bool, began: float, tell: OnEvent) -> None:
     going_on = resume and Checkpoints(run.checkpoints).any
-    built = build.training(recipe, fresh=not going_on)
+    built = build.training(recipe, fresh=not going_on, on_event=tell)
     recipe = built.recipe
     if built.note:
         tell(Event("note", {"text": built.note}))
@@ -177,6 +178,7 @@ def _prepare(
         save_seconds=60 * recipe.train.save_minutes,
         stop_after=stop_after,
         header=built.header,
+        snapshots=recipe.train.snapshots,
     )
     return progress, plan, recipe
 
@@ -212,7 +214,7 @@ def _within_minutes(recipe: Recipe, built: build.Training, began: float) -> tupl
 
 
 def _info(built: build.Training, began: float) -> dict[str, Any]:
-    model = built.trainee.model
+    field = built.material.field
     created = datetime.now(UTC) - timedelta(seconds=time.monotonic() - began)
     return {
         "pixelwright": pixelwright.__version__,
@@ -227,9 +229,9 @@ def _info(built: build.Training, began: float) -> dict[str, Any]:
         "colors": [list(color) for color in built.index.classes.colors],
         "images": {split: len(entries) for split, entries in built.index.splits.items()},
         "guard": built.index.guard,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "receptive_radius": None if built.field.unbounded else built.field.radius,
-        "stride": built.field.stride,
+        "parameters": built.parameters,
+        "receptive_radius": None if field.unbounded else field.radius,
+        "stride": field.stride,
         "started_from": built.note,
         "steps_per_epoch": built.loader.steps_per_epoch,
     }
@@ -276,20 +278,25 @@ def _finish(
     write_scores(run, some, str(recipe.data))
     scores = scorer(model.network, "val", depth="all", on_event=on_event)
     write_scores(run, scores, str(recipe.data))
-    write_pictures(run, scores, entries, model)
+    if isinstance(scores, LabelScores):
+        write_label_pictures(run, scores, entries, model)
+    else:
+        write_pictures(run, scores, entries, model)
     if recipe.train.overfit:
         on_event(Event("note", {"text": _overfit_verdict(recipe, scores, progress)}))
 
 
-def _overfit_verdict(recipe: Recipe, scores: Scores, progress: state.Progress) -> str:
-    count, reached = len(scores.keys), scores.mean_iou
+def _overfit_verdict(recipe: Recipe, scores: Scores | LabelScores, progress: state.Progress) -> str:
+    labels = isinstance(scores, LabelScores)
+    what, score = ("images", "top-1") if labels else ("crops", "mean IoU")
+    count, reached = len(scores.keys), scores.value
     if reached >= build.OVERFIT_GOAL - 0.01:
         return (
-            f"Learnt {count} crops by heart (mean IoU {reached:.3f}) in {progress.step} steps: "
+            f"Learnt {count} {what} by heart ({score} {reached:.3f}) in {progress.step} steps: "
             f"the training procedure works."
         )
     return (
-        f"Did not learn {count} crops by heart in {progress.step} steps (mean IoU {reached:.3f}, "
+        f"Did not learn {count} {what} by heart in {progress.step} steps ({score} {reached:.3f}, "
         f"goal {build.OVERFIT_GOAL}). Give it more steps or a higher train.lr; if that does not "
-        f"help, look for wrong masks with 'pixelwright data show'."
+        f"help, look for wrong labels with 'pixelwright data show'."
     )

@@ -268,6 +268,16 @@ class Recipe(_Section):
                 f"train.encoder_lr = {self.train.encoder_lr} moves nothing where train.encoder is "
                 f"frozen: leave one of them out"
             )
+        if self.train.views and self.train.encoder != "frozen":
+            raise ValueError(
+                f"train.views = {self.train.views} keeps what a frozen encoder sees, but "
+                f"train.encoder is {self.train.encoder}: set it to frozen, or leave views out"
+            )
+        if self.train.views and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(
+                "augment.mixup and cutmix blend pictures anew at every step, so they cannot go "
+                "with train.views, which keeps what was seen: leave one of them out"
+            )
         if any(s <= 0 for s in self.std):
             raise ValueError("std must be positive")
         for key in ("mean", "std"):

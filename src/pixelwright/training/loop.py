@@ -103,7 +103,8 @@ class Plan:
         save_seconds: Time between checkpoints.
         stop_after: Seconds of this sitting after which training stops early, or None.
         header: What `best` must say besides its weights, for prediction.
-        snapshot_every: Steps between models that are kept whatever they score; 0 keeps none.
+        snapshots: Models that are kept along the way whatever they score, evenly, the last at the
+            end.
     """
 
     steps: int
@@ -114,7 +115,12 @@ class Plan:
     save_seconds: float
     stop_after: float | None
     header: dict[str, object]
-    snapshot_every: int = 0
+    snapshots: int = 0
+
+    def is_snapshot(self, step: int) -> bool:
+        """Whether the model is kept after this many steps."""
+        done, before = (at * self.snapshots // self.steps for at in (step, step - 1))
+        return done > before
 
 
 def train_step(
@@ -229,7 +235,7 @@ def fit(sitting: Sitting) -> str:
                 progress.seconds = before + time.monotonic() - start
                 if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
                     why = progress.stopped = _validate(sitting)
-                if plan.snapshot_every and progress.step % plan.snapshot_every == 0:
+                if plan.is_snapshot(progress.step):
                     _snapshot(sitting)
                 now = time.monotonic()
                 progress.seconds = before + now - start

@@ -16,7 +16,7 @@ from pixelwright.training.callbacks import Plateau
 schedules = Registry(
     "schedule",
     "pixelwright.training.schedule",
-    names=("constant", "plateau", "step", "warmup-cosine"),
+    names=("constant", "cosine-cycles", "plateau", "step", "warmup-cosine"),
 )
 
 Schedule = Callable[[float], float]
@@ -48,6 +48,23 @@ def _warmup_cosine(progress: float, *, warmup: float, floor: float) -> float:
         return max(progress / warmup, 0.01)
     along = (progress - warmup) / (1 - warmup)
     return floor + (1 - floor) * (1 + math.cos(math.pi * along)) / 2
+
+
+def cosine_cycles(*, cycles: Annotated[int, Field(ge=1)] = 4, floor: Share = 0.0) -> Schedule:
+    """Fall along half a cosine again and again, from the base rate each time.
+
+    With `train.snapshots` of the same number the model is kept at the end of each cycle: an
+    ensemble for the price of one training.
+
+    Args:
+        cycles: How often.
+        floor: The factor at the end of each.
+
+    Paper: Huang et al., 2017, https://arxiv.org/abs/1704.00109, equation 2
+    """
+    return lambda progress: (
+        floor + (1 - floor) * (1 + math.cos(math.pi * (progress * cycles % 1))) / 2
+    )
 
 
 def step(*, at: tuple[float, ...] = (0.5, 0.75), factor: Share = 0.1) -> Schedule:
