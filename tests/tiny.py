@@ -5,11 +5,16 @@
     spec = draw_camvid(tmp_path)               # tmp_path/{train,val,test}, {train,val,test}annot
     spec = draw_cityscapes(tmp_path)           # tmp_path/{leftImg8bit,gtFine}/{train,val,test}/...
     spec = draw_voc2012(tmp_path)              # tmp_path/VOCdevkit/VOC2012
+    spec = draw_cifar100(tmp_path)             # tmp_path/cifar-100-python/{train,test,meta}
+    spec = draw_cifar10(tmp_path)              # tmp_path/cifar-10-batches-py/{data_batch_1,...}
+    spec = draw_class_folders(tmp_path)        # tmp_path/{train,val}/{ant,bee,cat}/00.png
+    spec = draw_csv(tmp_path)                  # tmp_path/labels.csv, tmp_path/pictures
 
 Each draws the true layout of its name and returns the `Spec` that loads it. `LAYOUTS` maps every
 layout to its drawing, for contract tests.
 """
 
+import pickle
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
@@ -136,10 +141,110 @@ def draw_voc2012(folder: Path, count: int = 3, seed: int = 0) -> Spec:
     return Spec("voc2012", {"root": folder})
 
 
+def labelled(label: int, count: int, side: int = 8, seed: int = 0) -> np.ndarray:
+    """Pictures "n h w 3" of one class, which its colour gives away; no two are equal."""
+    color = np.random.default_rng(label).integers(40, 216, 3)
+    noise = np.random.default_rng((seed, label)).normal(0, 20, (count, side, side, 3))
+    return (color + noise).clip(0, 255).astype(np.uint8)
+
+
+def cifar(classes: int, each: int, seed: int = 0) -> tuple[np.ndarray, list[int]]:
+    """Rows "n 32 32 3" of every class in turn, and their labels."""
+    labels = [label for _ in range(each) for label in range(classes)]
+    by_class = [labelled(label, each, 32, seed) for label in range(classes)]
+    return np.stack([by_class[label][i // classes] for i, label in enumerate(labels)]), labels
+
+
+def save_batch(path: Path, pixels: np.ndarray, labels: dict[str, list[int]]) -> Path:
+    """A batch of CIFAR as published: binary where the name ends in .bin, else pickled."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    planes = pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)
+    if path.suffix == ".bin":
+        columns = [np.array(values, np.uint8)[:, None] for values in labels.values()]
+        path.write_bytes(np.concatenate([*columns, planes], axis=1).tobytes())
+        return path
+    path.write_bytes(pickle.dumps({"data": planes, **labels}, protocol=2))
+    return path
+
+
+def coarse_of(fine: Sequence[int]) -> list[int]:
+    """The superclasses of CIFAR-100's classes, by number."""
+    from pixelwright.data.layouts.cifar100 import COARSE_OF_FINE
+
+    return [COARSE_OF_FINE[label] for label in fine]
+
+
+def draw_cifar100(folder: Path, each: int = 2, seed: int = 0, form: str = "python") -> Spec:
+    """The archive unpacked, "python" or "binary": `each` pictures of every class, one to test."""
+    from pixelwright.data.layouts.cifar100 import COARSE, FINE
+
+    home = folder / f"cifar-100-{form}"
+    for split, count, start in (("train", each, seed), ("test", 1, seed + 100)):
+        pixels, fine = cifar(100, count, start)
+        labels = {"coarse_labels": coarse_of(fine), "fine_labels": fine}
+        save_batch(home / (split if form == "python" else f"{split}.bin"), pixels, labels)
+    if form == "python":
+        meta = {"fine_label_names": list(FINE), "coarse_label_names": list(COARSE)}
+        (home / "meta").write_bytes(pickle.dumps(meta, protocol=2))
+    else:
+        (home / "fine_label_names.txt").write_text("\n".join(FINE) + "\n")
+        (home / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n\n")
+    return Spec("cifar100", {"root": folder})
+
+
+def draw_cifar10(folder: Path, each: int = 1, seed: int = 0, form: str = "python") -> Spec:
+    """The archive unpacked, "python" or "binary": five batches to train on, one to test."""
+    from pixelwright.data.layouts.cifar10 import NAMES
+
+    home = folder / ("cifar-10-batches-py" if form == "python" else "cifar-10-batches-bin")
+    suffix = "" if form == "python" else ".bin"
+    for part, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        pixels, labels = cifar(10, each, seed + part)
+        save_batch(home / f"{name}{suffix}", pixels, {"labels": labels})
+    if form == "python":
+        (home / "batches.meta").write_bytes(pickle.dumps({"label_names": list(NAMES)}, protocol=2))
+    else:
+        (home / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
+    return Spec("cifar10", {"root": folder})
+
+
+ANIMALS = ("ant", "bee", "cat")
+
+
+def draw_class_folders(
+    folder: Path,
+    splits: Sequence[str] = ("train", "val"),
+    each: int = 3,
+    names: Sequence[str] = ANIMALS,
+    seed: int = 0,
+) -> Spec:
+    """`<split>/<class>/00.png` and on; without splits `<class>/00.png`."""
+    for part, split in enumerate(splits or ("",)):
+        for label, name in enumerate(names):
+            for i, pixels in enumerate(labelled(label, each, seed=seed + 100 * part)):
+                save(folder / split / name / f"{i:02}.png", pixels)
+    return Spec("class-folders", {"root": folder})
+
+
+def draw_csv(folder: Path, each: int = 4, seed: int = 0) -> Spec:
+    """`labels.csv` of paths and labels, without splits, and the pictures that it lists."""
+    lines = ["path,label"]
+    for label, name in enumerate(ANIMALS):
+        for i, pixels in enumerate(labelled(label, each, seed=seed)):
+            save(folder / "pictures" / f"{name}-{i}.png", pixels)
+            lines.append(f"pictures/{name}-{i}.png,{name}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return Spec("csv", {"file": folder / "labels.csv"})
+
+
 LAYOUTS: dict[str, Callable[[Path], Spec]] = {
     "pair": draw_pair,
     "folders": draw_folders,
     "camvid": draw_camvid,
     "cityscapes": draw_cityscapes_zips,
     "voc2012": draw_voc2012,
+    "cifar100": draw_cifar100,
+    "cifar10": draw_cifar10,
+    "class-folders": draw_class_folders,
+    "csv": draw_csv,
 }

@@ -15,7 +15,7 @@ from pixelwright.data.counts import view
 from pixelwright.data.index import layouts, load, load_for_training
 from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
 from pixelwright.registry import Spec
-from pixelwright.types import IGNORE, Index
+from pixelwright.types import IGNORE, Entry, Index
 
 
 @pytest.fixture(params=list(layouts))
@@ -39,10 +39,20 @@ def test_keys_name_one_entry(index: Index) -> None:
         assert len({entry.key for entry in entries}) == len(entries)
 
 
+def pixels_of(entry: Entry) -> np.ndarray:
+    if entry.row is None:
+        return images.read_image(entry.image)
+    return images.read_row(entry.image, entry.row)
+
+
 def test_every_target_decodes_to_declared_classes(index: Index) -> None:
     classes = index.classes
     assert len(classes.names) == len(set(classes.names)) == len(classes.colors)
     for entry in (entry for entries in index.splits.values() for entry in entries):
+        if isinstance(entry.target, int):
+            assert 0 <= entry.target < len(classes)
+            assert pixels_of(entry).size > 0
+            continue
         assert isinstance(entry.target, Path)
         target = view(images.read_mask(entry.target, classes), entry.window)
         image = view(images.read_image(entry.image), entry.window)
@@ -64,7 +74,7 @@ def test_windows_lie_inside_the_image(index: Index) -> None:
 
 def test_splits_share_no_image_unless_a_guard_is_kept(index: Index) -> None:
     if index.guard is None:
-        found = [{entry.image for entry in entries} for entries in index.splits.values()]
+        found = [{(e.image, e.row) for e in entries} for entries in index.splits.values()]
         assert all(a.isdisjoint(b) for a, b in combinations(found, 2))
 
 

@@ -22,12 +22,20 @@ from pixelwright.images import (
     exists,
     fingerprint,
     is_folder,
+    row_contents,
     stored_bytes,
 )
 from pixelwright.registry import Registry, Spec
 from pixelwright.types import Entry, Index
 
 layouts = Registry("layout", "pixelwright.data.layouts")
+
+SPLITS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""How the folder of each split may be called, in lower case."""
 
 _MASK_WORD = re.compile(
     r"mask|gt|label|annot|seg|truth|target|manual|(?:^|[_\-. ])l(?:$|[_\-. ])", re.IGNORECASE
@@ -248,12 +256,7 @@ def hold_out(
             "validation. Add pictures, or use the layout 'pair', which splits one picture."
         )
     wanted = min(max(1, math.floor(fraction * len(entries) + 0.5)), len(entries) - 1)
-
-    def lot(name: str) -> bytes:
-        text = unicodedata.normalize("NFC", f"{seed}/{name}")
-        return hashlib.sha256(os.fsencode(text)).digest()
-
-    drawn = sorted(groups, key=lot)
+    drawn = sorted(groups, key=lambda name: lot(seed, name))
     held: set[str] = set()
     room = wanted
     for name in drawn:
@@ -267,15 +270,31 @@ def hold_out(
     return tuple(rest), tuple(out)
 
 
+def lot(seed: int, name: str) -> bytes:
+    """What a name draws: names in the order of their lots are in a random one."""
+    return hashlib.sha256(os.fsencode(unicodedata.normalize("NFC", f"{seed}/{name}"))).digest()
+
+
 def with_sources(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, with one source for those without whose images have the same content."""
-    content = contents(entry.image for entry in entries)
-    many = Counter(content[entry.image] for entry in entries)
+    content = entry_contents(entries)
+    many = Counter(content)
     first: dict[str, str] = {}
     return [
-        replace(entry, source=first.setdefault(content[entry.image], entry.key))
-        if many[content[entry.image]] > 1 and not entry.source
+        replace(entry, source=first.setdefault(what, entry.key))
+        if many[what] > 1 and not entry.source
         else entry
+        for entry, what in zip(entries, content, strict=True)
+    ]
+
+
+def entry_contents(entries: Sequence[Entry]) -> list[str]:
+    """A name for the content of each entry's image: equal names, equal bytes or equal rows."""
+    of_file = contents(entry.image for entry in entries if entry.row is None)
+    arrays = dict.fromkeys(entry.image for entry in entries if entry.row is not None)
+    of_row = {path: row_contents(path) for path in arrays}
+    return [
+        of_file[entry.image] if entry.row is None else of_row[entry.image][entry.row]
         for entry in entries
     ]
 

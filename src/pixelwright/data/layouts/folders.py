@@ -16,16 +16,11 @@ from pydantic import Field
 
 from pixelwright.data import class_file, manifest
 from pixelwright.data.classes import classes_from_masks
-from pixelwright.data.index import hold_out, pair_by_name, with_sources
+from pixelwright.data.index import SPLITS, hold_out, pair_by_name, with_sources
 from pixelwright.errors import DataError, RecipeError
 from pixelwright.images import children, is_folder
 from pixelwright.types import Entry, Index
 
-_SPLITS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
 _IMAGES = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "inputs", "input", "rgb")
 _MASKS = (
     *("masks", "mask", "labels", "label", "annotations", "annotation", "annot", "ann_dir", "gt"),
@@ -99,7 +94,7 @@ def folders(
         declared.ignore_colors,
         either=found.from_file,
     )
-    order = [split for split in _SPLITS if split in splits]
+    order = [split for split in SPLITS if split in splits]
     return Index(shown, {split: splits[split] for split in order})
 
 
@@ -171,7 +166,7 @@ def _lies_in(name: str, where: Folders | None) -> bool:
 
 
 def _spelled(train_split: str) -> "Spellings":
-    return _SPLITS if train_split == "train" else {**_SPLITS, "train": (train_split.lower(),)}
+    return SPLITS if train_split == "train" else {**SPLITS, "train": (train_split.lower(),)}
 
 
 Spellings = Mapping[str, tuple[str, ...]]
@@ -195,7 +190,7 @@ def _splits(
             raise DataError(
                 f"{root} is in no arrangement that is known: it has no folders images and masks, "
                 "train and trainannot, or train/images and train/masks. Give images=... and "
-                "masks=... instead."
+                "masks=... instead; for pictures in a folder for each class, class-folders:root=..."
             )
     elif images and masks:
         for name, path in (("images", images), ("masks", masks)):
