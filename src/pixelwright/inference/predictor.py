@@ -157,7 +157,7 @@ class Predictor:
         # Moved axes of an "h w c" array are the channels_last format, which is the faster one.
         batch = torch.from_numpy(patch).to(self.device).unsqueeze(0).permute(0, 3, 1, 2)
         mixed = torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
-        with _evaluating(self.model), torch.inference_mode(), mixed:
+        with evaluating(self.model), torch.inference_mode(), mixed:
             logits: Tensor = self.model(batch)[0]
         return logits
 
@@ -194,7 +194,7 @@ def _slices(window: Window) -> tuple[slice, slice]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards each module's own mode: some may be frozen in training."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from pixelwright.errors import shown
 from pixelwright.render.colors import HATCH, colorize, overlay, three_channels
+from pixelwright.render.heat import OUTLINE, heat_color, heat_over, outline
 from pixelwright.types import IGNORE, Classes, Color
 
 _MISSED: Color = (230, 25, 110)
@@ -99,6 +100,40 @@ def side_by_side(
     # Few in a row, so that each is large enough to see its edges.
     columns = 3 if len(pictures) <= 9 else 4
     return _sheet(pictures, caption, _class_legend(every, target, classes), columns)
+
+
+def heat_sheet(
+    image: UInt8[np.ndarray, "h w c"],
+    heats: Sequence[tuple[str, Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"] | None]],
+    caption: str = "",
+    notes: Sequence[str] = (),
+    *,
+    side: int = 560,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A panel with titles and a scale: the image, and what speaks for each class over it in grey.
+
+    Args:
+        image: One channel or three.
+        heats: Of each class a title, a map in [0, 1], and the pixels to outline, if any.
+        caption: A line above the pictures.
+        notes: Lines below the scale.
+        side: Longest side of each picture in pixels.
+    """
+    height, width = _fitted(image.shape[0], image.shape[1], side)
+    image = _resize_image(three_channels(image), height, width)
+    pictures = [("image", image)]
+    for title, heat, pixels in heats:
+        # Enlarged before it is coloured: smooth, whatever becomes of the image.
+        smooth = cv2.resize(np.asarray(heat, np.float32), (width, height))
+        picture = heat_over(image, smooth)
+        if pixels is not None:
+            outline(picture, _resize_labels(pixels.astype(np.uint8), height, width) > 0)
+        pictures.append((title, picture))
+    scale = {0.0: "nothing speaks for the class", 0.5: "half of the most", 1.0: "the most"}
+    below: Legend = [(heat_color(share), name) for share, name in scale.items()]
+    if any(pixels is not None for _, _, pixels in heats):
+        below.append((OUTLINE, "around the pixels that are explained"))
+    return _sheet(pictures, caption, [*below, *((_PAPER, note) for note in notes)])
 
 
 def contact_sheet(
