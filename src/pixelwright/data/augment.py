@@ -20,10 +20,10 @@ from pixelwright.data.damage import NUMBERS, Damage, draw_damage, spoil
 from pixelwright.types import IGNORE, Sample
 
 # Rec. 601: what the eye takes for brightness.
-_LUMA = np.array([0.299, 0.587, 0.114])
-_GREY = 127.5
-# Apart from the crop's own draws, which are stream 0.
-_DAMAGE = 4
+LUMA = np.array([0.299, 0.587, 0.114])
+GREY = 127.5
+DAMAGE = 4
+"""The stream of blur, noise and the like, apart from a crop's own draws, which are stream 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ class Augment:
         jpeg: Every second crop is compressed, at a quality from 100 down to this; 0 is off.
         cutout: Every second crop loses up to this share of its pixels in one to four rectangles,
             which count nowhere.
+        shift: Largest move either way, in pixels. This and what follows is for pictures that are
+            seen whole, with one label each; `draws` and `vary` vary those.
+        mixup: Batches are blended with their own pictures in another order, by a share from
+            Beta(this, this); 0 is off.
+        cutmix: Batches get a rectangle of their own pictures in another order; 0 is off.
     """
 
     flip: bool = True
@@ -59,6 +64,9 @@ class Augment:
     noise: float = 0.0
     jpeg: int = 0
     cutout: float = 0.0
+    shift: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,7 @@ def _draw_damage(
     if not (options.blur or options.noise or options.jpeg or options.cutout):
         return None
     return draw_damage(
-        generator(seed, position, _DAMAGE).random(NUMBERS),
+        generator(seed, position, DAMAGE).random(NUMBERS),
         blur=options.blur,
         noise=options.noise,
         jpeg=options.jpeg,
@@ -198,10 +206,10 @@ def _draw_color(options: Augment, u: Float64[np.ndarray, "4"]) -> Float32[np.nda
     after = (1 - math.cos(turn)) / 3 - math.sin(turn) / math.sqrt(3)
     before = (1 - math.cos(turn)) / 3 + math.sin(turn) / math.sqrt(3)
     rotate = np.array([[same, after, before], [before, same, after], [after, before, same]])
-    mix = rotate @ (saturate * np.eye(3) + (1 - saturate) * _LUMA)
+    mix = rotate @ (saturate * np.eye(3) + (1 - saturate) * LUMA)
     color = np.empty((3, 4), np.float32)
     color[:, :3] = contrast * bright * mix
-    color[:, 3] = (1 - contrast) * _GREY
+    color[:, 3] = (1 - contrast) * GREY
     return color
 
 
