@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
@@ -51,8 +51,6 @@ _EXAMPLES = 12
 @dataclass(frozen=True, eq=False)
 class LabelScores(Answers):
     """What a classifier scored on the images of one split: see `Answers` for its arguments."""
-
-    chosen: ClassVar[LabelScore] = "top1"
 
     @classmethod
     def of_logits(
@@ -131,6 +129,11 @@ class LabelScores(Answers):
     def value(self) -> float:
         """By which models are chosen: the top-1 accuracy."""
         return self.top1
+
+    @property
+    def value_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `value`."""
+        return self.interval("top1")
 
     def row(self) -> dict[str, Any]:
         """What the log of a training is told."""

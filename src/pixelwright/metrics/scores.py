@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -67,8 +67,6 @@ class Scores:
     data: str = ""
     details: Details | None = None
 
-    chosen: ClassVar[ScoreName] = "mean_iou"
-
     @classmethod
     def of_images(
         cls,
@@ -101,6 +99,11 @@ class Scores:
     def value(self) -> float:
         """By which models are chosen: the mean IoU."""
         return self.mean_iou
+
+    @property
+    def value_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `value`."""
+        return self.interval("mean_iou")
 
     def row(self) -> dict[str, Any]:
         """What the log of a training is told."""

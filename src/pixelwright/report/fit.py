@@ -4,15 +4,26 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pixelwright.metrics.scores import Scores
+from pixelwright.metrics import LabelScores, Scores
+from pixelwright.metrics.labels import TITLES as LABEL_TITLES
+from pixelwright.metrics.labels import LabelScore
+from pixelwright.metrics.scores import TITLES as MASK_TITLES
+from pixelwright.metrics.scores import ScoreName
 from pixelwright.report.figures import Row, series
 
 _NOISE = 0.03
 """A relative rise of the validation loss that is no sign of anything."""
+_FEW_WRONG = 0.05
+"""Where fewer validation images are labelled wrong, nothing is said of why."""
+_OF_MASKS: tuple[ScoreName, ...] = ("mean_iou", "pixel_accuracy")
+_OF_LABELS: tuple[LabelScore, ...] = ("top1", "top5", "log_loss")
+
+
+Told = Scores | LabelScores
 
 
 def fit(
-    epochs: Sequence[Row], scores: Mapping[str, Scores], guard: int | None = None
+    epochs: Sequence[Row], scores: Mapping[str, Told], guard: int | None = None
 ) -> dict[str, Any]:
     """Rows (measure, training, validation) and sentences that compare training with validation.
 
@@ -22,13 +33,8 @@ def fit(
         guard: Pixels between training and validation where both are parts of one picture.
     """
     train, validation = scores.get("train"), scores.get("val")
-    rows: list[tuple[str, float, float]] = []
-    if train and validation:
-        rows.append(("mean IoU", train.mean_iou, validation.mean_iou))
-        rows.append(("pixel accuracy", train.pixel_accuracy, validation.pixel_accuracy))
-        if train.loss is not None and validation.loss is not None:
-            rows.append(("loss", train.loss, validation.loss))
-    sentences = [*_gap(train, validation), *_course(epochs)]
+    rows = _rows(train, validation) if train and validation else []
+    sentences = [*_gap(train, validation), *_lack(train, validation), *_course(epochs)]
     if guard is not None:
         sentences.append(
             f"Training and validation are parts of one picture, at least {guard} pixels apart. "
@@ -37,17 +43,30 @@ def fit(
     return {"rows": rows, "sentences": sentences}
 
 
-def _gap(train: Scores | None, validation: Scores | None) -> list[str]:
+def _rows(train: Told, validation: Told) -> list[tuple[str, float, float]]:
+    if isinstance(validation, LabelScores):
+        names: list[tuple[str, str]] = [
+            (LABEL_TITLES[name], name) for name in _OF_LABELS if name in validation.known
+        ]
+    else:
+        names = [(MASK_TITLES[name], name) for name in _OF_MASKS]
+    rows = [(title, getattr(train, name), getattr(validation, name)) for title, name in names]
+    if train.loss is not None and validation.loss is not None:
+        rows.append(("loss", train.loss, validation.loss))
+    return rows
+
+
+def _gap(train: Told | None, validation: Told | None) -> list[str]:
     if train is None or validation is None:
         return []
-    gap = train.mean_iou - validation.mean_iou
+    gap = train.value - validation.value
     if math.isnan(gap):
         return []
-    low, high = validation.interval("mean_iou")
-    if abs(gap) < 0.01 or low <= train.mean_iou <= high:
+    low, high = validation.value_interval
+    if abs(gap) < 0.01 or low <= train.value <= high:
         return [
-            f"The kept model scores {train.mean_iou:.3f} on training images and "
-            f"{validation.mean_iou:.3f} on validation images: no sign of over-fitting."
+            f"The kept model scores {train.value:.3f} on training images and "
+            f"{validation.value:.3f} on validation images: no sign of over-fitting."
         ]
     if gap < 0:
         return [
@@ -57,6 +76,30 @@ def _gap(train: Scores | None, validation: Scores | None) -> list[str]:
     return [
         f"The kept model scores {gap:.3f} better on training than on validation images: that much "
         f"it owes to having seen them."
+    ]
+
+
+def _lack(train: Told | None, validation: Told | None) -> list[str]:
+    """Of a classifier's errors, which part is there on images that it has seen."""
+    if not isinstance(train, LabelScores) or not isinstance(validation, LabelScores):
+        return []
+    wrong, seen = 1 - validation.top1, 1 - train.top1
+    if math.isnan(wrong + seen) or wrong < _FEW_WRONG:
+        return []
+    new = max(wrong - seen, 0.0)
+    parts = (
+        f"Of the validation images {100 * wrong:.0f} % are labelled wrong; of the training images "
+        f"{100 * seen:.0f} %."
+    )
+    if seen > new:
+        return [
+            f"{parts} Most of the error is there on images that it has seen, so it under-fits: a "
+            f"larger network, a longer training or less regularisation may help more than more "
+            f"images."
+        ]
+    return [
+        f"{parts} Most of the error comes with new images, so it over-fits: more images, more "
+        f"augmentation or more regularisation may help more than a larger network."
     ]
 
 

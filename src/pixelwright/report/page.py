@@ -14,25 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from pixelwright.errors import CheckpointError, shown
 from pixelwright.files import write_text
-from pixelwright.metrics.hardest import hardest_classes
-from pixelwright.metrics.scores import OF_DETAILS, TITLES, Scores, number, span
-from pixelwright.render import palette
+from pixelwright.metrics import LabelScores, Scores, read_scores
+from pixelwright.metrics.told import number, span
 from pixelwright.report import figures
 from pixelwright.report.figures import Row, epoch_rows
 from pixelwright.report.fit import fit
-from pixelwright.report.pictures import pictures
-from pixelwright.report.reliability import reliability_svg
+from pixelwright.report.labels import label_contents
+from pixelwright.report.masks import mask_contents
 from pixelwright.run import Run
 
 _FIRST_SPLITS = ("test", "val", "train")
-_MOST_CLASSES_IN_MATRIX = 24
-_HARDEST = 5
-"""Classes of which the page says why they are hard."""
 
 
 def write(run: Run) -> Path:
@@ -43,7 +38,21 @@ def write(run: Run) -> Path:
 
 def render(run: Run) -> str:
     """The page."""
-    return environment().get_template("report.html.j2").render(_contents(run))
+    every, broken = _all_scores(run)
+    told = _contents(run, every)
+    if every:
+        labels = isinstance(every[0], LabelScores)
+    else:
+        labels = any("val_top1" in row for row in run.log())
+    template, more = (
+        ("labels.html.j2", label_contents(run, [s for s in every if isinstance(s, LabelScores)]))
+        if labels
+        else ("masks.html.j2", mask_contents(run, [s for s in every if isinstance(s, Scores)]))
+    )
+    # The scores first, then what the training was.
+    cards = [*more.pop("cards"), *told["cards"]]
+    contents = {**told, **more, "cards": cards, "broken": broken}
+    return environment().get_template(template).render(contents)
 
 
 def environment() -> jinja2.Environment:
@@ -62,38 +71,25 @@ def environment() -> jinja2.Environment:
     return built
 
 
-def _contents(run: Run) -> dict[str, Any]:
+def _contents(run: Run, every: Sequence[Scores | LabelScores]) -> dict[str, Any]:
+    """What the pages of all runs tell."""
     info, rows, recipe = run.info, run.log(), _text(run.recipe_file)
     epochs = epoch_rows(rows)
-    every, broken = _all_scores(run)
-    main = every[0] if every else None
-    # Pictures are chosen from the validation images, whatever else was scored since.
-    chosen_from = next((scores for scores in every if scores.split == "val"), main)
-    train = next((scores for scores in every if scores.split == "train"), None)
-    chosen, left_out = pictures(run, chosen_from, train)
     return {
         "name": run.path.absolute().name,
         "status": run.status,
         "facts": _facts(info, recipe),
         "has_model": run.model_file.is_file(),
-        "main": main,
+        "main": every[0] if every else None,
         "splits": every,
         "looks": run.looks(),
         "looks_told": run.looks_told(),
-        "broken": broken,
-        "cards": _cards(main, info, rows),
-        "classes": _class_rows(main, info) if main else [],
-        "hardest": hardest_classes(main, train, _HARDEST) if main else [],
-        "reliability": _reliability(main),
-        "matrix": _matrix(main) if main else None,
-        "confused": _most_confused(main) if main else [],
+        "cards": _run_cards(info, epochs),
         "losses": Markup(figures.loss_svg(epochs)) if epochs else None,
         "score_curve": Markup(figures.score_svg(epochs)) if epochs else None,
         "stop": next((row for row in reversed(rows) if row.get("kind") == "stop"), None),
         "notes": [str(row["text"]) for row in rows if row.get("kind") == "note" and "text" in row],
         "fit": fit(epochs, {scores.split: scores for scores in every}, info.get("guard")),
-        "pictures": chosen,
-        "left_out": left_out,
         "recipe": recipe,
         "environment": _environment(info),
         "commands": _commands(run, info, every),
@@ -111,16 +107,23 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _all_scores(run: Run) -> tuple[list[Scores], list[str]]:
-    """The scores of every split, the most telling first, and the files that hold none."""
-    found, broken = [], []
+def _all_scores(run: Run) -> tuple[Sequence[Scores | LabelScores], list[str]]:
+    """The scores of every split, the most telling first, and the files that hold none.
+
+    A file with scores of another kind than those of the first belongs to another run.
+    """
+    found: list[tuple[str, Scores | LabelScores]] = []
+    broken = []
     for path in sorted(run.path.glob("scores-*.json")):
         try:
-            found.append(Scores.from_json(run.scores(path.stem.removeprefix("scores-"))))
+            found.append((path.name, read_scores(run.scores(path.stem.removeprefix("scores-")))))
         except CheckpointError:
             broken.append(path.name)
     rank = {split: position for position, split in enumerate(_FIRST_SPLITS)}
-    return sorted(found, key=lambda scores: rank.get(scores.split, 1.5)), broken
+    found.sort(key=lambda one: rank.get(one[1].split, 1.5))
+    kind = type(found[0][1]) if found else Scores
+    broken += [name for name, scores in found if type(scores) is not kind]
+    return [scores for _, scores in found if type(scores) is kind], broken
 
 
 def _facts(info: Mapping[str, Any], recipe: str) -> list[str]:
@@ -136,18 +139,9 @@ def _facts(info: Mapping[str, Any], recipe: str) -> list[str]:
     return [*facts, created] if created else facts
 
 
-def _cards(
-    main: Scores | None, info: Mapping[str, Any], rows: Sequence[Row]
-) -> list[dict[str, Any]]:
-    """The key numbers; those of a score have ends for a small drawing of the interval."""
-    cards: list[dict[str, Any]] = []
-    for name, title in TITLES.items() if main else ():
-        low, high = main.interval(name) if main else (math.nan, math.nan)
-        value = getattr(main, name)
-        if math.isnan(value) and name in OF_DETAILS:
-            continue
-        cards.append({"title": title, "text": number(value), "value": value, "ends": (low, high)})
-    epochs = epoch_rows(rows)
+def _run_cards(info: Mapping[str, Any], epochs: Sequence[Row]) -> list[dict[str, Any]]:
+    """The key numbers of the training itself."""
+    cards = []
     if epochs:
         seconds = [s for row in epochs if isinstance(s := row.get("seconds"), (int, float))]
         kept = next((row for row in reversed(epochs) if row.get("best")), None)
@@ -166,70 +160,6 @@ def _cards(
     return cards
 
 
-def _class_rows(main: Scores, info: Mapping[str, Any]) -> list[dict[str, Any]]:
-    total, ends = main.total, main.iou_intervals()
-    iou, dice, accuracy = total.iou(), total.dice(), total.accuracy()
-    boundary, boundary_ends = main.boundary_iou(), main.boundary_intervals()
-    share = total.pixels / max(int(total.pixels.sum()), 1)
-    colors = info.get("colors")
-    if not isinstance(colors, list) or len(colors) != len(main.names):
-        colors = list(palette(len(main.names)))
-    rows = [
-        {
-            "name": name,
-            "color": ",".join(str(int(part)) for part in colors[k]),
-            "iou": iou[k],
-            "ends": tuple(ends[k].tolist()),
-            "boundary": boundary[k],
-            "boundary_ends": tuple(boundary_ends[k].tolist()),
-            "dice": dice[k],
-            "accuracy": accuracy[k],
-            "share": share[k],
-        }
-        for k, name in enumerate(main.names)
-    ]
-    return sorted(rows, key=lambda row: -1 if math.isnan(row["iou"]) else row["iou"], reverse=True)
-
-
-def _reliability(main: Scores | None) -> Markup | None:
-    if main is None or math.isnan(main.calibration_error) or main.details is None:
-        return None
-    return Markup(reliability_svg(main.details.calibration))
-
-
-def _shares(main: Scores) -> np.ndarray:
-    """Which share of each true class's pixels was predicted as which class."""
-    counts = main.total.counts
-    truth = counts.sum(1, keepdims=True)
-    return np.asarray(np.divide(counts, truth, out=np.zeros(counts.shape), where=truth > 0))
-
-
-def _matrix(main: Scores) -> list[tuple[str, list[float]]] | None:
-    if len(main.names) > _MOST_CLASSES_IN_MATRIX:
-        return None
-    return list(zip(main.names, _shares(main).tolist(), strict=True))
-
-
-def _most_confused(main: Scores, most: int = 5) -> list[dict[str, Any]]:
-    """The wrong cells that hold the most pixels."""
-    wrong = main.total.counts * (1 - np.eye(len(main.names), dtype=np.int64))
-    shares = _shares(main)
-    every = max(int(wrong.sum()), 1)
-    found = []
-    for cell in np.argsort(-wrong, axis=None, kind="stable")[:most]:
-        row, column = divmod(int(cell), len(main.names))
-        if wrong[row, column]:
-            found.append(
-                {
-                    "truth": main.names[row],
-                    "taken": main.names[column],
-                    "share": shares[row, column],
-                    "of_errors": wrong[row, column] / every,
-                }
-            )
-    return found
-
-
 def _environment(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Everything of `run.json` that is not told elsewhere, as names and texts."""
     told = {"classes", "colors", "command", "parameters"}
@@ -245,7 +175,9 @@ def _environment(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _commands(run: Run, info: Mapping[str, Any], every: list[Scores]) -> list[tuple[str, str]]:
+def _commands(
+    run: Run, info: Mapping[str, Any], every: Sequence[Scores | LabelScores]
+) -> list[tuple[str, str]]:
     """What to type to get all this again, each under what it does."""
     path = shlex.quote(str(run.path))
     recipe = shlex.quote(str(run.recipe_file))
@@ -278,8 +210,8 @@ def _percent(share: float) -> str:
     return "n/a" if math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
-def _count(value: int, noun: str) -> str:
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+def _count(value: int, one: str, many: str = "") -> str:
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
 def _short(value: float | int) -> str:

@@ -13,7 +13,7 @@ from pixelwright.metrics.hardest import why_image
 from pixelwright.metrics.scores import Scores
 from pixelwright.run import Run
 
-_MOST_BYTES = 4_000_000
+MOST_BYTES = 4_000_000
 """Of all pictures together: what a mail server lets pass, after base64 and with room to spare."""
 _SIDE = 1200
 _NAME = re.compile(r"(hardest|typical)-(\d+)-(.*)", re.DOTALL)
@@ -44,7 +44,7 @@ def pictures(
     files = [*run.path.glob("predictions.jpg"), *sorted(run.pictures.glob("*.jpg"))]
     shown: list[Picture] = []
     left_out: list[str] = []
-    room = _MOST_BYTES
+    room = MOST_BYTES
     hardest = {key for group, key in map(_group, files) if group == "hardest"}
     for path in sorted(files, key=_rank):
         group, key = _group(path)
