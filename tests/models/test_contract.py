@@ -1,4 +1,4 @@
-"""Promises that every model of the registry keeps."""
+"""Promises that every model keeps that gives each pixel a class."""
 
 from itertools import pairwise
 from typing import get_args
@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from pixelwright.models import models
+from pixelwright.models import gives_one_label, models
 from pixelwright.nn.blocks import norm_layers
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import field_of
 from pixelwright.nn.upsample import PixelShuffle, Upsample
 from pixelwright.registry import Spec
 
+PIXELWISE = [name for name in models if not gives_one_label(name)]
 # Options that make a model small enough to test; its name alone where there are none.
 SMALL = {
     "convunext": ["convunext:width=4,depth=2"],
@@ -27,7 +28,7 @@ SMALL = {
     "smp": ["smp:encoder=tu-repghostnet_050,depth=3,widths=16,8,8"],
 }
 TEXTS = [
-    *(text for name in models for text in SMALL.get(name, [name])),
+    *(text for name in PIXELWISE for text in SMALL.get(name, [name])),
     "fcnn:norm=true,dropout=0.2",
     "fcn:width=4,depth=1,kernel=5,norm=none",
     "fcn:width=6,depth=1,norm=group",
@@ -41,7 +42,7 @@ TEXTS = [
 ]
 UPSAMPLED = [
     f"{text}{',' if ':' in text else ':'}upsample={how}"
-    for name in models
+    for name in PIXELWISE
     if "upsample" in models.options(name)
     for text in SMALL.get(name, [name])[:1]
     for how in get_args(Upsample)

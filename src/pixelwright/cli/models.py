@@ -1,7 +1,7 @@
 """List the models, or describe one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,17 +31,8 @@ def models(name: Name = None, classes: Classes = 2, channels: Channels = 3) -> N
     from pixelwright import build
 
     found = build.describe(spec, classes, channels)
-    field = found["field"]
     console.say(f"{spec}: {_summary(spec.name)}")
-    console.table(
-        ("for", f"{classes} classes, {channels} channels"),
-        [
-            ("parameters", f"{found['parameters']:,}"),
-            ("total stride", f"{field.stride} px"),
-            ("receptive field", _reach(field.before, field.after, field.unbounded)),
-            ("size rule", _rule(field.multiple)),
-        ],
-    )
+    console.table(("for", f"{classes} classes, {channels} channels"), _facts(found))
     meanings = _meanings(known.builder(spec.name).__doc__ or "")
     console.table(
         ("option", "type", "default", "meaning"),
@@ -67,6 +58,37 @@ def _summary(name: str) -> str:
     file = Path(package.submodule_search_locations[0]) / f"{name.replace('-', '_')}.py"
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    if "sizes" not in found:
+        field = found["field"]
+        return [
+            ("gives", "a class to every pixel"),
+            ("parameters", f"{found['parameters']:,}"),
+            ("total stride", f"{field.stride} px"),
+            ("receptive field", _reach(field.before, field.after, field.unbounded)),
+            ("size rule", _rule(field.multiple)),
+        ]
+    sizes, head = found["sizes"], found["parameters"] - found["trunk"]
+    return [
+        ("gives", "one label to the whole image"),
+        ("parameters", f"{found['parameters']:,}: trunk {found['trunk']:,}, head {head:,}"),
+        ("features", f"{_shape(sizes.seen)} of a picture of {sizes.side} x {sizes.side}"),
+        ("pictures", _pictures(sizes.least, sizes.only, sizes.multiple)),
+    ]
+
+
+def _shape(seen: tuple[int, ...]) -> str:
+    if len(seen) == 3:
+        return f"{seen[0]:,} maps of {seen[1]} x {seen[2]}"
+    return f"{seen[0]:,} tokens of {seen[1]:,} values" if len(seen) == 2 else str(seen)
+
+
+def _pictures(least: int, only: int | None, multiple: int) -> str:
+    if only is not None:
+        return f"{only} x {only} only: set size={only} in the recipe"
+    return f"from {least} x {least} on{f', in steps of {multiple}' if multiple > 1 else ''}"
 
 
 def _reach(before: int, after: int, unbounded: str | None) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pixelwright.errors import RecipeError, unknown
 
-_REFUSALS = (RuntimeError, AttributeError, AssertionError, TypeError, ValueError)
+REFUSALS = (RuntimeError, AttributeError, AssertionError, TypeError, ValueError)
 """What timm raises for a network that lacks something."""
 
 FITS = "such as resnet34, vgg16_bn, convnext_tiny, efficientnet_b0 or mobilenetv3_small_100"
@@ -82,8 +82,8 @@ class Maps(nn.Module):
                 tuple(m.shape[-2:])
                 for m in ghost(torch.empty(1, channels, height, width, device="meta"))
             ]
-        except _REFUSALS as error:
-            reason = _first_line(error)
+        except REFUSALS as error:
+            reason = first_line(error)
         else:
             if sizes == [(height // r, width // r) for r in self.reductions]:
                 return
@@ -115,9 +115,9 @@ def _features(name: str, channels: int, indices: list[int] | None) -> Any:
             return timm.create_model(
                 name, pretrained=False, features_only=True, in_chans=channels, **chosen
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise RecipeError(
-                f"timm's {name} cannot be an encoder here: {_first_line(error)}. Take one {FITS}."
+                f"timm's {name} cannot be an encoder here: {first_line(error)}. Take one {FITS}."
             ) from None
 
 
@@ -129,7 +129,7 @@ def _drop_idle_stages(network: Any) -> None:
         network.blocks = blocks[: max(stages)]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

@@ -18,10 +18,12 @@ class Depthwise(nn.Conv2d):
     Args:
         channels: Of input and output.
         kernel: Odd; side of the window in pixels.
+        bias: Add a number to each channel; nothing where a normalisation would subtract it again.
     """
 
-    def __init__(self, channels: int, kernel: int) -> None:
-        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+    def __init__(self, channels: int, kernel: int, bias: bool = True) -> None:
+        padding = kernel // 2
+        super().__init__(channels, channels, kernel, padding=padding, groups=channels, bias=bias)
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         if input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
@@ -32,18 +34,20 @@ class Depthwise(nn.Conv2d):
 
 class _WideGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(input, weight)
         ctx.how = {"padding": weight.shape[-1] // 2, "groups": len(weight)}
+        ctx.has_bias = bias is not None
         return nn.functional.conv2d(input, weight, bias, **ctx.how)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         input, weight = ctx.saved_tensors
         narrow = weight.to(slope.dtype)
         of_input = grad.conv2d_input(input.shape, narrow, slope, **ctx.how)  # type: ignore[no-untyped-call]
         wide = slope.to(weight.dtype)
         inner = input.to(weight.dtype)
         of_weight = grad.conv2d_weight(inner, weight.shape, wide, **ctx.how)  # type: ignore[no-untyped-call]
-        return of_input.to(input.dtype), of_weight, wide.sum((0, 2, 3))
+        of_bias = wide.sum((0, 2, 3)) if ctx.has_bias else None
+        return of_input.to(input.dtype), of_weight, of_bias
