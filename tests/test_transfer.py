@@ -199,7 +199,7 @@ def test_a_model_without_an_encoder_is_refused_with_those_that_have_one(
 ) -> None:
     subject = recipe(tiny.draw_folders(tmp_path), "unet:width=4,depth=1").override([setting])
     with pytest.raises(
-        RecipeError, match=r"unet has none\. Take one of mobilenet-unet, smp, timm-unet"
+        RecipeError, match=r"unet has none\. Take one of convnet, mobilenet-unet, smp, timm"
     ):
         build.training(subject)
 

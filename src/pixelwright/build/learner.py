@@ -12,7 +12,7 @@ from pixelwright.training.loop import Trainee
 from pixelwright.training.optim import optimizers, set_apart
 from pixelwright.training.thaw import Thaw
 
-WITH_ENCODER = ("mobilenet-unet", "smp", "timm-unet")
+WITH_ENCODER = ("convnet", "mobilenet-unet", "smp", "timm", "timm-unet", "vgg16", "wide-resnet")
 """The models whose encoder can be shut or given a rate of its own."""
 
 
@@ -20,12 +20,17 @@ def thaw_of(recipe: Recipe, network: nn.Module) -> Thaw | None:
     """What shuts the encoder of a network, or parts of it; None if all of it learns.
 
     Raises:
-        RecipeError: The network has no encoder.
+        RecipeError: The network has no encoder, or its encoder no blocks.
     """
     train = recipe.train
     if train.encoder == "full":
         return None
     thaw = Thaw(_encoder(recipe, network, "train.encoder"), train.encoder)
+    if train.encoder == "upper" and thaw.share(0.0) == 1:
+        raise RecipeError(
+            f"The encoder of {recipe.model} is a single row of layers, without an upper block that "
+            f"could learn alone. Set train.encoder to gradual, frozen or full."
+        )
     if recipe.model.options.get("weights", "none") == "none":
         warnings.warn(
             f"train.encoder = {train.encoder} shuts an encoder that starts from random weights. "
@@ -68,18 +73,18 @@ def _encoder(recipe: Recipe, network: nn.Module, key: str) -> nn.Module:
     return encoder
 
 
-def check_batch(trainee: Trainee, recipe: Recipe, parts: int) -> None:
+def check_batch(trainee: Trainee, recipe: Recipe, parts: int, side: tuple[int, int]) -> None:
     """Refuse batches that leave a layer one value to normalise by, before the first step (F63).
 
     Raises:
         RecipeError: The smallest part of a batch is too small for the network.
     """
-    batch, crop = recipe.train.batch_size, recipe.train.crop
+    batch = recipe.train.batch_size
     size = -(-batch // parts)
     smallest = batch % size or size
     trainee.learn(1.0)
     ghost = copy.deepcopy(trainee.model).to("meta")
-    images = torch.empty(smallest, recipe.channels, crop, crop, device="meta")
+    images = torch.empty(smallest, recipe.channels, *side, device="meta")
     try:
         with torch.no_grad():
             ghost(images)
@@ -88,8 +93,8 @@ def check_batch(trainee: Trainee, recipe: Recipe, parts: int) -> None:
             raise
         raise RecipeError(
             f"{recipe.model.name} cannot learn from {smallest} image{'s' if smallest > 1 else ''} "
-            f"of {crop} px at a time: one of its layers would have a single value to normalise by. "
-            f"Raise train.batch_size or train.crop, or lower train.accumulate."
+            f"of {side[0]}x{side[1]} px at a time: one of its layers would have a single value to "
+            f"normalise by. Raise train.batch_size or train.crop, or lower train.accumulate."
         ) from None
     except (RuntimeError, NotImplementedError):
         # A step that cannot be followed without data tells nothing about the batch.

@@ -18,14 +18,15 @@ from safetensors import SafetensorError
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from pixelwright.build.published import Published, Weights, published
+from pixelwright.build.published import Published, Timm, Vgg16, Weights, keras, published
 from pixelwright.errors import CheckpointError, first_few
 from pixelwright.models import models
+from pixelwright.nn.classifier import Classifier
 from pixelwright.registry import Spec
 from pixelwright.run import Run
 from pixelwright.training import checkpoint
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", *keras.SUFFIXES)
 _INSIDE = ("state_dict", "model_state_dict", "model_state", "model")
 """Under which names other programs put the weights into their files."""
 
@@ -65,18 +66,24 @@ def load(network: nn.Module, spec: Spec, names: Sequence[str], channels: int) ->
         encoder = getattr(network, "encoder", None)
         there = published(encoder, plain)
         weights = _asked_for(asked, there, plain)
-        own = network.state_dict()
-        whole = weights.classes is not None or bool(set(weights.tensors) & set(own))
-        if whole or there is None or not isinstance(encoder, nn.Module):
-            match = _match(own, weights.tensors, channels, lambda name: (name,))
-            left = _without_head(match, weights, plain, names, channels)
-            wrong = [*match.wrong.values(), *(f"{name} is not of it" for name in match.unused)]
-            title = str(plain)
+        own, title = network.state_dict(), str(plain)
+        labels = isinstance(network, Classifier)
+        ours = weights.classes is not None or bool(set(weights.tensors) & set(own))
+        if there is None or ours or labels:
+            if there is None or ours:
+                match = _match(own, weights.tensors, channels, lambda name: (name,))
+            else:
+                match = _match(own, there.own_names(weights.tensors), channels, there.places)
+            head = _head_of(network, there, plain, len(names), channels)
+            left = _renewed(match, head, weights, names, labels)
+            # The dense layers of another head are as new as their place.
+            strange = [n for n in match.unused if not (left and labels and n.startswith("head."))]
+            wrong = [*match.wrong.values(), *(f"{name} is not of it" for name in strange)]
         else:
-            own = encoder.state_dict()
-            match = _match(own, there.own_names(weights.tensors), channels, _places_in_encoder)
+            assert isinstance(encoder, nn.Module)
+            own, title = encoder.state_dict(), f"the encoder {there.title}"
+            match = _match(own, there.own_names(weights.tensors), channels, there.places)
             left, wrong = match.unused, list(match.wrong.values())
-            title = f"the encoder {there.title}"
     if wrong:
         raise CheckpointError(
             f"The weights {weights.origin} do not fit {title}, {len(wrong)} names or shapes "
@@ -118,6 +125,10 @@ def _read(path: Path, there: Published | None) -> Weights:
         if not path.is_file():
             raise CheckpointError(f"The run {run.path} holds no model yet to start from.")
     tensors: Mapping[str, Tensor]
+    if path.suffix.lower() in keras.SUFFIXES:
+        if not isinstance(there, Vgg16):
+            raise CheckpointError(f"{path} is a file of Keras, which are read for vgg16 only.")
+        return keras.read(path)
     if path.suffix.lower() == ".safetensors":
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -134,7 +145,7 @@ def _read(path: Path, there: Published | None) -> Weights:
     found = Weights(tensors, str(path))
     if there is None:
         return found
-    mean, std = there.centring
+    mean, std = there.centring(tensors)
     note = f"Their pictures are taken to be centred as for {there.title}'s published weights."
     return replace(found, mean=mean, std=std, notes=(note,))
 
@@ -223,31 +234,54 @@ def _match(
     return match
 
 
-def _places_in_encoder(name: str) -> Iterable[str]:
-    """Where an encoder may keep what its library calls `name`: timm flattens and wraps modules."""
-    flat = name.replace(".", "_", 1)
-    return name, f"model.{name}", f"model.{flat}", f"model.body.{name}", f"model.model.{name}"
-
-
-def _without_head(
-    match: _Match, weights: Weights, spec: Spec, names: Sequence[str], channels: int
+def _head_of(
+    network: nn.Module, there: Published | None, spec: Spec, classes: int, channels: int
 ) -> list[str]:
-    """Take the head out of a match if it tells other classes apart; what was taken out.
+    """The names of what decides, which is new where other classes are told apart.
 
-    The head is what changes its shape with the number of classes.
+    That is a classifier's head. Elsewhere it is what changes its shape with the number of classes;
+    in networks of timm too, whose other layers behind the trunk are as good for any classes.
     """
+    if isinstance(network, Classifier) and not isinstance(there, Timm):
+        return [f"head.{name}" for name in network.head.state_dict()]
     with torch.device("meta"):
         one, other = (
-            models.build(spec, classes=len(names) + more, channels=channels).state_dict()
+            models.build(spec, classes=classes + more, channels=channels).state_dict()
             for more in (0, 1)
         )
-    head = [name for name in one if one[name].shape != other[name].shape]
-    same = weights.classes is None or tuple(weights.classes) == tuple(names)
-    if same and not any(name in match.wrong for name in head):
+    return [name for name in one if one[name].shape != other[name].shape]
+
+
+def _renewed(
+    match: _Match, head: list[str], weights: Weights, names: Sequence[str], labels: bool
+) -> list[str]:
+    """Take the head out of a match if it tells other classes apart, or is another; what went.
+
+    Args:
+        match: Changed in place.
+        head: Names of the network's head.
+        weights: What was matched.
+        names: Of the classes.
+        labels: Whether the network is a classifier.
+    """
+    known = weights.classes is not None
+    differ = weights.classes is not None and tuple(weights.classes) != tuple(names)
+    fits = not any(name in match.wrong for name in head)
+    if fits and not differ:
+        if head and labels and not known:
+            match.notes.append(
+                f"Its head came along: the {len(names)} classes that it tells apart are taken to "
+                f"be these, in this order."
+            )
         return []
-    if weights.classes is not None:
+    if weights.classes is not None and differ:
         match.notes.append(
             f"Its {len(weights.classes)} classes are not these {len(names)}, so the head is new."
+        )
+    elif labels:
+        match.notes.append(
+            f"Its head, if it has one, is not that of this model with {len(names)} classes, so the "
+            f"head is new."
         )
     for name in head:
         match.found.pop(name, None)
