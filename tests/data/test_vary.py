@@ -196,11 +196,9 @@ def test_colour_matrices_are_those_of_crops() -> None:
     options = Augment(brightness=0.3, contrast=0.4, saturation=0.5, hue=0.2)
     u = np.random.default_rng(0).random((20, 4))
     found = _color(options, u, 3)
-    assert found is not None
     expected = np.stack([_draw_color(options, one) for one in u])
     assert np.allclose(found, expected, atol=1e-6)
     grey = _color(options, u, 1)
-    assert grey is not None
     assert np.allclose(grey[:, 0, 0], expected[:, 0, :3].sum(1), atol=1e-5)
     assert np.allclose(grey[:, 0, 1], expected[:, 0, 3], atol=1e-4)
 

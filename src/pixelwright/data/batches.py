@@ -171,7 +171,7 @@ def _varier(
 def _mean_color(resident: Resident) -> UInt8[np.ndarray, " c"]:
     """What holes are filled with: the data's mean, of a thousand pictures, as in the paper."""
     some = resident.images[:: max(len(resident) // 1000, 1)]
-    return np.rint(some.mean((0, 1, 2))).astype(np.uint8)
+    return np.asarray(np.rint(some.mean((0, 1, 2))), np.uint8)
 
 
 def _keys(resident: Resident, numbers: Int64[np.ndarray, " n"]) -> tuple[str, ...]:

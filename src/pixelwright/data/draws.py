@@ -98,8 +98,11 @@ def draw_batch(
         size: Height and width of the pictures.
         fill: For what is cut out.
     """
-    # Always all of them, so that one option does not shift what another draws.
-    u = uniform(seed, _WHOLE, positions, 17)
+    # Each draw has columns of its own, so that no option shifts what another draws; the last ones
+    # are left out where nothing needs them.
+    turns = bool(options.rotate) or options.scale != (1.0, 1.0)
+    recolors = options.brightness or options.contrast or options.saturation or options.hue
+    u = uniform(seed, _WHOLE, positions, 17 if turns or recolors or options.cutout else 6)
     chosen = u[:, :2] < 0.5
     move = np.floor(u[:, 4:6] * (2 * options.shift + 1)).astype(np.int64) - options.shift
     never = np.zeros(len(positions), np.bool_)
@@ -111,8 +114,8 @@ def draw_batch(
         flip_y=flip_y,
         move_y=move[:, 0],
         move_x=move[:, 1],
-        affine=_affine(options, u, flip_x, flip_y, move, size),
-        color=_color(options, u[:, 8:12], len(fill)),
+        affine=_affine(options, u, flip_x, flip_y, move, size) if turns else None,
+        color=_color(options, u[:, 8:12], len(fill)) if recolors else None,
         damage=_damage(options, seed, positions, size),
         holes=_holes(options.cutout, u[:, 12:], size) if options.cutout else None,
         fill=fill,
@@ -126,15 +129,13 @@ def _affine(
     flip_y: Bool[np.ndarray, " n"],
     move: Int64[np.ndarray, "n 2"],
     size: tuple[int, int],
-) -> Float64[np.ndarray, "n 2 3"] | None:
-    """Maps from results to pictures; None where nothing turns or zooms.
+) -> Float64[np.ndarray, "n 2 3"]:
+    """Maps from results to pictures.
 
     What is zoomed in on lies anywhere in the picture, before it is moved; what is zoomed out of is
     in the middle.
     """
     low, high = options.scale
-    if not options.rotate and low == high == 1:
-        return None
     zoom = low * (high / low) ** u[:, 3]
     angle = math.radians(options.rotate) * (2 * u[:, 2] - 1)
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
@@ -151,11 +152,9 @@ def _affine(
 
 def _color(
     options: Augment, u: Float64[np.ndarray, "n 4"], channels: int
-) -> Float32[np.ndarray, "n c c1"] | None:
+) -> Float32[np.ndarray, "n c c1"]:
     """The matrices that `augment.draw` would make of these numbers."""
     strengths = np.array([options.brightness, options.contrast, options.saturation])
-    if not (strengths.any() or options.hue):
-        return None
     bright, contrast, saturate = (1 + strengths * (2 * u[:, :3] - 1)).T
     if channels == 1:
         # On the grey axis hue and saturation change nothing.

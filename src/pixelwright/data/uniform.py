@@ -44,4 +44,4 @@ def mixed(state: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
     """What SplitMix64 gives at a state: all of its bits depend on all of the state's."""
     state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9
     state = (state ^ (state >> 27)) * 0x94D049BB133111EB
-    return state ^ (state >> 31)
+    return np.asarray(state ^ (state >> 31))

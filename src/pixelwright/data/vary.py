@@ -62,7 +62,7 @@ def _moved(
         taken = np.take(flat, rows.reshape(-1), axis=0, mode="clip")
     else:
         taken = np.take(pictures, numbers, axis=0, mode="clip")
-    images = taken.reshape(-1, height, width, channels)
+    images: Images = taken.reshape(-1, height, width, channels)
     if draws.move_x.any():
         images = _slid(images, draws.move_x)
     flipped = np.flatnonzero(draws.flip_x)
@@ -90,13 +90,13 @@ def _slid(images: Images, move: Int64[np.ndarray, " n"]) -> Images:
         (height * pitch, channels, pitch),
     )
     seen = windows[np.arange(count), move + edge]
-    return seen.view(np.uint8).reshape(images.shape)
+    return np.asarray(seen.view(np.uint8).reshape(images.shape))
 
 
 def mirrored(at: Int64[np.ndarray, "*any"], length: int) -> Int64[np.ndarray, "*any"]:
     """Indices that may lie beyond either end, by less than all, at the pixels they mirror."""
     last = length - 1
-    return last - np.abs(last - np.abs(at))
+    return np.asarray(last - np.abs(last - np.abs(at)))
 
 
 def _warped(
