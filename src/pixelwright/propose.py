@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from pixelwright.data.check import Findings
+from pixelwright.data.findings import Findings
 from pixelwright.data.index import load_for_training
 from pixelwright.images import size
 from pixelwright.models import models

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from pixelwright.nn.receptive import Field
 from pixelwright.types import Batch, Entry, OnEvent, silent
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Endless training batches; batch s is the same whenever and wherever it is made."""
 
@@ -24,6 +25,7 @@ class Batches(Protocol):
         """From step `start` on."""
 
 
+@runtime_checkable
 class Scoring(Protocol):
     """Scores models on the splits of one index."""
 

@@ -54,7 +54,7 @@ class Prediction:
 
 def predict(
     run: Run | str | Path | Sequence[Run | str | Path],
-    image: str | Path | UInt8[np.ndarray, "h w c"] | Sequence[str | Path],
+    image: str | Path | np.ndarray | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     tile: int | None = None,
@@ -69,7 +69,7 @@ def predict(
 
     Args:
         run: The run, or its folder; of classifiers several, whose probabilities are averaged.
-        image: A file, an array, or a list of files and folders.
+        image: A file, an array of pixel values "h w c", or a list of files and folders.
         out: Where to write `<stem>.png` (class indices, with palette) and `<stem>.overlay.jpg`, or
             of a classifier `predictions.csv`; nothing is written without.
         tile: Most pixels to a side that the network sees at once.
@@ -97,11 +97,11 @@ def predict(
     check_options(model, tile=tile, flip=flip, together=snapshots or len(members) > 1)
     folder = Path(out) if out is not None else None
     if isinstance(image, np.ndarray):
-        check_scale(image)
+        array = _pixels(image)
         if model.one_label:
             with watched(on_event) as tell:
-                return predict_labels(members, image, flip=flip, on_event=tell)[0][0]
-        return _predict_one(model, image, None, folder, tile, probabilities)
+                return predict_labels(members, array, flip=flip, on_event=tell)[0][0]
+        return _predict_one(model, array, None, folder, tile, probabilities)
     single = isinstance(image, (str, Path)) and not images.is_folder(image)
     given = [image] if isinstance(image, (str, Path)) else list(image)
     files = _image_files([Path(item) for item in given])
@@ -149,18 +149,26 @@ def _labels_of(
     return found[0] if single else found
 
 
-def check_scale(image: np.ndarray) -> None:
-    """See that an array holds pixel values, not parts of the full range.
+def _pixels(image: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
+    """An array as pixel values.
 
     Raises:
-        PredictError: It does not.
+        PredictError: It holds something else, such as parts of the full range.
     """
-    if looks_scaled(image):
-        raise PredictError(
-            f"The image is an array of {image.dtype} without a value above "
-            f"{float(np.abs(image).max()):.3g}, so it seems to be scaled already. Give pixel "
-            f"values from 0 to 255, as uint8: the model centres and scales them itself."
-        )
+    if image.dtype == np.uint8:
+        return image
+    if np.issubdtype(image.dtype, np.integer) and image.size and image.min() >= 0:
+        if image.max() <= 255:
+            return image.astype(np.uint8)
+        found = f"values up to {image.max()}"
+    elif looks_scaled(image):
+        found = f"no value above {np.abs(image).max():.3g}, as if it were scaled already"
+    else:
+        found = "values that are no pixel values"
+    raise PredictError(
+        f"The image is an array of {image.dtype} with {found}. Give pixel values from 0 to 255, as "
+        f"uint8: the model centres and scales them itself."
+    )
 
 
 def _light(prediction: Prediction) -> Prediction:

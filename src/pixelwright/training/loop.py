@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ MOST_SKIPPED = 10
 """Steps in a row whose loss is not finite before training gives up."""
 
 
+@runtime_checkable
 class Validated(Protocol):
     """What a validation found."""
 
