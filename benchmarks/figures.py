@@ -31,6 +31,7 @@ RUNS = {
     "fcnn-pair-earth": ("earth: land and water, one picture", "foreground"),
     "roads-unet": ("roads: aerial photographs", "road"),
     "camvid-unet": ("CamVid: driving scenes, 11 classes", None),
+    "camvid-light": ("CamVid: driving scenes, 11 classes", None),
     "drive-proposed": ("DRIVE: vessels of the retina, no options", "foreground"),
 }
 """What each kept run shows, and the class whose score it is about."""
