@@ -51,6 +51,7 @@ def keep(run: Run, name: str) -> None:
     recipe = Recipe.read(run.recipe_file)
     table = {
         "minutes": round((ended - began) / 60, 1),
+        "budget": info.get("minutes"),
         "steps": run.log()[-1]["step"],
         "seed": recipe.seed,
         "model": str(recipe.model),
@@ -136,6 +137,7 @@ def runs_table() -> str:
     columns = ("data", "model, parameters", "minutes", "score on the validation split")
     columns += ("95 % interval of the IoU",)
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    places: dict[str, list[str]] = {}
     for name, (title, focus) in RUNS.items():
         if not (r := read(name)):
             continue
@@ -150,12 +152,18 @@ def runs_table() -> str:
             score = f"mean IoU {val['mean_iou']:.3f}"
             span = _percent(val["mean_iou_low"], val["mean_iou_high"])
         model = f"`{r['model']}`, {r['parameters']:,}"
-        lines.append(f"| {title} | {model} | {r['minutes']:g} | {score} | {span} |")
-    shown = next(filter(None, map(read, RUNS)), None)
-    if shown:
-        lines.append("")
-        lines.append(f"Seed 0, {shown['machine']} ({shown['device']}).")
+        places.setdefault(f"{r['machine']} ({r['device']})", []).append(title.partition(":")[0])
+        lines.append(f"| {title} | {model} | {_minutes(r)} | {score} | {span} |")
+    where = [f"{', '.join(dict.fromkeys(rows))} on {place}" for place, rows in places.items()]
+    lines += ["", f"Seed 0; {'; '.join(where)}."] if where else []
     return "\n".join(lines) + "\n"
+
+
+def _minutes(r: Any) -> str:
+    """What a run took; if that was more than planned, what its steps were planned for as well."""
+    took, budget = r["minutes"], r.get("budget")
+    late = budget is not None and took > 1.02 * budget
+    return f"{budget:g} planned, {took:g} with other work beside" if late else f"{took:g}"
 
 
 def classes_table(name: str) -> str:
@@ -231,7 +239,7 @@ def expectation(name: str) -> str | None:
             f"IoU of {focus} {one['iou']:.3f} ({_percent(one['iou_low'], one['iou_high'])}), "
             f"Dice {one['dice']:.3f}, {about}"
         )
-    place = f"{r['minutes']:g} min, {r['steps']:,} steps on {r['machine']}, {r['device']}"
+    place = f"{_minutes(r)} min, {r['steps']:,} steps on {r['machine']}, {r['device']}"
     return f"# Expect: val {about};\n#   seed {r['seed']}; {place}; commit {r['commit']}.\n"
 
 
