@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from pixelwright.errors import CheckpointError
@@ -157,7 +158,7 @@ def test_a_network_that_gives_no_numbers_has_no_loss_and_says_so() -> None:
 
 def test_the_most_confused_pairs_come_first_with_their_surest_images() -> None:
     first, second, third = SEVEN.confused(5)
-    assert (first.truth, first.taken, first.count) == ("cat", "dog", 2)
+    assert (first.truth, first.taken, first.images) == ("cat", "dog", 2)
     assert first.keys == ("image 1", "image 2")
     assert {second[:3], third[:3]} == {("oak", "cat", 1), ("oak", "pine", 1)}
     likely = np.array([[0.4, 0.6], [0.1, 0.9], [0.8, 0.2]])
@@ -185,7 +186,6 @@ def test_intervals_equal_a_plain_loop_over_resampled_images() -> None:
     scores = drawn(60, 7, groups=3)
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {name: [] for name in TITLES}
-    by_class, by_group = [], []
     for chosen in rng.integers(60, size=(2000, 60)):
         one = LabelScores(
             scores.names,
@@ -198,15 +198,18 @@ def test_intervals_equal_a_plain_loop_over_resampled_images() -> None:
         )
         for name in TITLES:
             found[name].append(getattr(one, name))
-        by_class.append(one.class_accuracy())
-        by_group.append(one.group_accuracies())
     for name in TITLES:
         low, high = percentiles(np.array(found[name])).tolist()
         assert scores.interval(name) == pytest.approx((low, high), abs=1e-9), name
-    often = scores.confusion.sum(1) >= 2
-    expected = percentiles(np.stack(by_class)[:, often]).T
-    np.testing.assert_allclose(scores.class_intervals()[often], expected)
-    np.testing.assert_allclose(scores.group_intervals(), percentiles(np.stack(by_group)).T)
+
+
+@pytest.mark.parametrize(("found", "images"), [(0, 7), (5, 10), (50, 50), (1, 1)])
+def test_the_interval_of_a_class_is_that_of_a_share(found: int, images: int) -> None:
+    taken = [0] * found + [1] * (images - found)
+    ends = made([0] * images, taken).class_intervals()
+    expected = binomtest(found, images).proportion_ci(method="wilson")
+    assert ends[0].tolist() == pytest.approx([expected.low, expected.high], abs=1e-12)
+    assert np.isnan(ends[2:]).all()
 
 
 def test_cells_are_counted_in_the_same_draws_as_sums() -> None:
@@ -234,7 +237,6 @@ def test_ten_thousand_images_of_a_hundred_classes_have_their_intervals_at_once()
 def test_one_image_or_none_has_no_interval() -> None:
     one = made([0], [0])
     assert all(math.isnan(end) for name in TITLES for end in one.interval(name))
-    assert np.isnan(one.class_intervals()).all()
     assert any("two labelled images" in note for note in one.notes())
     assert "interval" not in one.verdict()
     none = LabelScores.of_logits(("a", "b"), [], np.zeros(0, int), np.zeros((0, 2), np.float32))
@@ -274,7 +276,7 @@ def test_the_json_says_its_task_and_every_score_with_its_interval() -> None:
     assert table["confused"][0] == {
         "truth": "cat",
         "taken": "dog",
-        "count": 2,
+        "images": 2,
         "keys": ["image 1", "image 2"],
     }
 

@@ -17,6 +17,7 @@ from pixelwright.metrics import LabelScores, Scores, read_scores
 from pixelwright.metrics.hardest import described
 from pixelwright.render.labelled import Labelled, labelled_sheet
 from pixelwright.report import figures, page
+from pixelwright.report.labels import pair_sheet
 from pixelwright.run import Run
 from pixelwright.types import Entry
 
@@ -90,15 +91,15 @@ def write_label_pictures(
     places = {key: place for place, key in enumerate(scores.keys)}
     for rank, pair in enumerate(scores.confused(PAIRS_SHOWN), 1):
         wrong = [
-            Labelled(picture(key), (key, f"{percent(scores.likely[places[key], 0])} {pair.taken}"))
+            Labelled(picture(key), hard_lines(scores, places[key])[1:])
             for key in pair.keys[:WRONG_SHOWN]
         ]
         groups = [(f"{pair.truth}, taken for {pair.taken}", wrong)]
         for name in (pair.truth, pair.taken):
             found = scores.found(name, RIGHT_SHOWN)
             groups.append((f"{name}, found", [Labelled(picture(key), (key,)) for key in found]))
-        stem = f"confused-{rank}-{plain_name(pair.truth)}-{plain_name(pair.taken)}"
-        images.write_jpeg(run.pictures / f"{stem}.jpg", labelled_sheet(groups))
+        name = f"{pair_sheet(rank, pair.truth, pair.taken)}.jpg"
+        images.write_jpeg(run.pictures / name, labelled_sheet(groups))
     hardest = [
         Labelled(picture(key), hard_lines(scores, places[key]))
         for key, _ in scores.hardest(HARDEST_SHOWN)
@@ -109,10 +110,11 @@ def write_label_pictures(
 
 
 def hard_lines(scores: LabelScores, place: int) -> tuple[str, str, str]:
-    """The truth of an image and its probability, what it was taken for, and its key."""
+    """The class of an image, how surely it was taken for which, and its key."""
     truth, taken = (scores.names[k] for k in (scores.truth[place], scores.top[place, 0]))
-    true, said = math.exp(-scores.losses[place]), scores.likely[place, 0]
-    return f"{truth} {percent(true)}", f"{taken} {percent(said)}", scores.keys[place]
+    sure = float(scores.likely[place, 0])
+    said = taken if math.isnan(sure) else f"{100 * sure:.0f} % {taken}"
+    return truth, said, scores.keys[place]
 
 
 def picture_of(entry: Entry, channels: int) -> UInt8[np.ndarray, "h w c"]:
@@ -124,11 +126,6 @@ def picture_of(entry: Entry, channels: int) -> UInt8[np.ndarray, "h w c"]:
     if entry.row is not None:
         return images.read_row(entry.image, entry.row, channels)
     return images.read_image(entry.image, channels)
-
-
-def percent(share: float) -> str:
-    """`93 %`, `0.4 %`: whole where that says enough."""
-    return f"{100 * share:.{1 if share < 0.01 else 0}f} %"
 
 
 def report(run: Run | str | Path) -> Path:

@@ -19,7 +19,7 @@ class Confused(NamedTuple):
 
     truth: str
     taken: str
-    count: int
+    images: int
     keys: tuple[str, ...]
 
 

@@ -19,7 +19,7 @@ from pixelwright.errors import first_few
 from pixelwright.metrics.answers import BEST, Answers, answers, short
 from pixelwright.metrics.calibration import Calibration
 from pixelwright.metrics.intervals import percentiles, resample_cells, resample_sums
-from pixelwright.metrics.per_class import PerClass, ends_of, rates, rates_of
+from pixelwright.metrics.per_class import PerClass, rates, rates_of
 from pixelwright.metrics.told import (
     as_html,
     calibration_told,
@@ -193,30 +193,24 @@ class LabelScores(Answers):
         return rates_of(self.confusion)
 
     def class_intervals(self) -> Float64[np.ndarray, "k 2"]:
-        """The 95 % interval of each class's accuracy; NaN with fewer than two images."""
-        images = self.confusion.sum(1)
-        return ends_of(images, lambda: (self._drawn[..., 0], self._drawn.sum(2)))
+        """The 95 % interval of each class's accuracy; NaN where it has no image."""
+        return self.classes().ends
 
     def group_accuracies(self) -> Float64[np.ndarray, " g"]:
         """Share of each superclass's images that were taken for a class of it."""
         return rates_of(self.group_confusion)
 
     def group_intervals(self) -> Float64[np.ndarray, "g 2"]:
-        """The 95 % interval of each superclass's accuracy; NaN with fewer than two images."""
-
-        def drawn() -> tuple[Int64[np.ndarray, "draws g"], Int64[np.ndarray, "draws g"]]:
-            member = np.eye(len(self.group_names), dtype=np.int64)[self.group_of]
-            return self._drawn[..., [0, 3, 4]].sum(2) @ member, self._drawn.sum(2) @ member
-
-        return ends_of(self.group_confusion.sum(1), drawn)
+        """The 95 % interval of each superclass's accuracy; NaN where it has no image."""
+        return self.superclasses().ends
 
     def classes(self) -> PerClass:
         """What is told of each class."""
-        return PerClass.of(self.names, self.confusion, self.class_intervals())
+        return PerClass.of(self.names, self.confusion)
 
     def superclasses(self) -> PerClass:
         """What is told of each superclass; of none where there are none."""
-        return PerClass.of(self.group_names, self.group_confusion, self.group_intervals())
+        return PerClass.of(self.group_names, self.group_confusion)
 
     @property
     def by_group(self) -> bool:
@@ -333,7 +327,7 @@ class LabelScores(Answers):
             )
         if pairs := self.confused(3):
             images = dict(zip(self.names, self.confusion.sum(1).tolist(), strict=True))
-            said = [f"{p.truth} for {p.taken} ({p.count:,} of {images[p.truth]:,})" for p in pairs]
+            said = [f"{p.truth} for {p.taken} ({p.images:,} of {images[p.truth]:,})" for p in pairs]
             sentences.append(f"Most often taken for another: {', '.join(said)}.")
         return sentences
 

@@ -1,15 +1,14 @@
 """What is told of each class, or of each superclass, where every image has one label."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from scipy.special import ndtri
 
-from pixelwright.metrics.intervals import percentiles
-
-_Counts = Int64[np.ndarray, "draws k"]
+from pixelwright.metrics.intervals import LEVEL
 
 
 class PerClass(NamedTuple):
@@ -18,7 +17,7 @@ class PerClass(NamedTuple):
     Args:
         names: Of them.
         accuracy: Share of its images that were found.
-        ends: 95 % interval of that; NaN with fewer than two images.
+        ends: 95 % interval of that; NaN with no image.
         precision: Share of what is called so that is right; NaN where nothing is.
         images: True images.
     """
@@ -30,15 +29,10 @@ class PerClass(NamedTuple):
     images: Int64[np.ndarray, " k"]
 
     @classmethod
-    def of(
-        cls,
-        names: Sequence[str],
-        confusion: Int64[np.ndarray, "k k"],
-        ends: Float64[np.ndarray, "k 2"],
-    ) -> "PerClass":
-        hit = np.diagonal(confusion)
-        precision, images = rates(hit, confusion.sum(0)), confusion.sum(1)
-        return cls(tuple(names), rates(hit, images), ends, precision, images)
+    def of(cls, names: Sequence[str], confusion: Int64[np.ndarray, "k k"]) -> "PerClass":
+        hit, images = np.diagonal(confusion), confusion.sum(1)
+        precision = rates(hit, confusion.sum(0))
+        return cls(tuple(names), rates(hit, images), wilson(hit, images), precision, images)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """By name; what is undefined is null."""
@@ -73,18 +67,27 @@ def rates_of(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
     return rates(np.diagonal(confusion), confusion.sum(1))
 
 
-def ends_of(
-    images: Int64[np.ndarray, " k"], drawn: Callable[[], tuple[_Counts, _Counts]]
+def wilson(
+    found: Int64[np.ndarray, " k"], images: Int64[np.ndarray, " k"], level: float = LEVEL
 ) -> Float64[np.ndarray, "k 2"]:
-    """The 95 % interval of each class's accuracy; NaN with fewer than two images.
+    """The interval of shares of independent images; NaN of none.
+
+    Unlike the bootstrap it says of 50 found among 50 that the next may be missed: 0.929 to 1.
 
     Args:
+        found: Of each class.
         images: Of each class.
-        drawn: Gives what was found in bootstrap draws, and how many images there were.
+        level: Coverage, in (0, 1).
+
+    Paper: Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953, the score interval
     """
     ends = np.full((len(images), 2), math.nan)
-    often = images >= 2
-    if often.any():
-        found, whole = drawn()
-        ends[often] = percentiles(rates(found[:, often], whole[:, often])).T
-    return ends
+    some = images > 0
+    n, share = images[some], found[some] / images[some]
+    z = float(ndtri((1 + level) / 2))
+    middle = share + z**2 / (2 * n)
+    reach = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    whole = 1 + z**2 / n
+    ends[some] = np.stack([(middle - reach) / whole, (middle + reach) / whole], axis=1)
+    # Exactly so in theory, and nearly so in numbers.
+    return np.clip(ends, 0.0, 1.0)

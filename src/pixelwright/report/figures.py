@@ -111,9 +111,12 @@ def draw_score(axes: Axes, rows: Sequence[Row], look: Look) -> None:
         epochs, scores = series(rows, column)
         if scores:
             _line(axes, epochs, scores, color, label, strength)
-    kept = [row for row in rows if row.get("best") and chosen_score(row)[1] is not None][-1:]
-    for row in kept:
-        epoch, score = row["epoch"], chosen_score(row)[1]
+    kept = [
+        (row["epoch"], score)
+        for row in rows
+        if row.get("best") and (score := chosen_score(row)[1]) is not None
+    ]
+    for epoch, score in kept[-1:]:
         (ring,) = axes.plot([epoch], [score], "o", label=f"kept: {score:.3f}", zorder=5, ms=8)
         ring.set(mfc=look.paper, mec=look.validation, mew=2)
     axes.set_ylim(0, 1)

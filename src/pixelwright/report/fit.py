@@ -93,13 +93,14 @@ def _lack(train: Told | None, validation: Told | None) -> list[str]:
     )
     if seen > new:
         return [
-            f"{parts} Most of the error is there on images that it has seen, so it under-fits: a "
-            f"larger network, a longer training or less regularisation may help more than more "
-            f"images."
+            f"{parts} Most of the error is there on images that it has seen, so it under-fits more "
+            f"than it over-fits: a larger network, a longer training or less regularisation may "
+            f"help more than more images."
         ]
     return [
-        f"{parts} Most of the error comes with new images, so it over-fits: more images, more "
-        f"augmentation or more regularisation may help more than a larger network."
+        f"{parts} Most of the error comes with new images, so it over-fits more than it "
+        f"under-fits: more images, more augmentation or more regularisation may help more than a "
+        f"larger network."
     ]
 
 

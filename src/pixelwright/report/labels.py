@@ -121,9 +121,9 @@ def _pairs(scores: LabelScores) -> list[dict[str, Any]]:
         {
             "truth": pair.truth,
             "taken": pair.taken,
-            "count": pair.count,
+            "count": pair.images,
             "images": images[pair.truth],
-            "of_errors": pair.count / errors,
+            "of_errors": pair.images / errors,
         }
         for pair in scores.confused(_PAIRS)
     ]
@@ -131,10 +131,7 @@ def _pairs(scores: LabelScores) -> list[dict[str, Any]]:
 
 def _shown(run: Run, pairs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     """The run's pictures as far as they fit into a page, and the files that do not."""
-    named = {
-        f"confused-{rank}-{plain_name(pair['truth'])}-{plain_name(pair['taken'])}": pair
-        for rank, pair in enumerate(pairs, 1)
-    }
+    named = {pair_sheet(rank, p["truth"], p["taken"]): p for rank, p in enumerate(pairs, 1)}
     sheets: list[dict[str, Any]] = []
     other: list[dict[str, Any]] = []
     hardest, left_out, room = None, [], MOST_BYTES
@@ -154,6 +151,12 @@ def _shown(run: Run, pairs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], l
         else:
             other.append({"name": path.stem, "source": source})
     return {"sheets": sheets, "hardest": hardest, "other": other}, left_out
+
+
+def pair_sheet(rank: int, truth: str, taken: str) -> str:
+    """The name of the file that shows a confused pair, without its suffix."""
+    # Short enough for 255 bytes of any letters.
+    return f"confused-{rank}-{plain_name(truth)[-36:]}-{plain_name(taken)[-36:]}"
 
 
 def _rank(stem: str) -> tuple[int, int, str]:

@@ -6,6 +6,7 @@ It reads only the run folder, and says so where something is missing.
 """
 
 import math
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     built.filters.update(number=_number, span=_span, percent=_percent, count=_count)
-    built.filters.update(duration=_duration, short_count=_short_count)
+    built.filters.update(duration=_duration, short_count=_short_count, breakable=_breakable)
     return built
 
 
@@ -101,6 +102,11 @@ def _visible(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return "\n".join(shown(line) for line in value.split("\n"))
     return "" if value is None else value
+
+
+def _breakable(name: str) -> Markup:
+    """A name whose parts may stand on lines of their own."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/-])(?=.)", shown(name)))
 
 
 def _text(path: Path) -> str:

@@ -39,6 +39,13 @@ _KINDS = {
     "typical": ("Typical images", "Images whose mean score is nearest to the median."),
     "hardest": ("Hardest images", "Images with the lowest mean score."),
 }
+_LABEL_KINDS = {
+    "apart": (
+        "Where they disagree",
+        "Images that some cases label right and others wrong, the surest disagreements first.",
+    ),
+    "hardest": ("Hard for all", "Images that every case labels wrong, the surest first."),
+}
 
 
 def write(folder: Path) -> Path:
@@ -54,8 +61,15 @@ def render(folder: Path) -> str:
     cases = [{**case, "color": f"c{place % _COLORS}"} for place, case in enumerate(table["cases"])]
     colors = {case["case"]: case["color"] for case in cases}
     pairs = [{**p, "colors": (colors[p["a"]], colors[p["b"]])} for p in table["pairs"]]
+    # Tables that are older than labels say nothing of these.
+    labels = table.get("counted") == "labels"
+    lower = [table["titles"][name] for name in table.get("lower_is_better", [])]
     contents = {
+        "part_title": "IoU",
+        "part_of": "class",
         **table,
+        "labels": labels,
+        "lower": lower or ["calibration error"],
         "cases": cases,
         "pairs": pairs,
         "title": table["titles"][table["score"]],
@@ -70,7 +84,7 @@ def render(folder: Path) -> str:
         "rows": _class_rows(table, cases),
         "reference": _reference(table, cases),
         "curves": _curves(cases, table["score"]),
-        "pictures": _pictures(folder / "pictures"),
+        "pictures": _pictures(folder / "pictures", _LABEL_KINDS if labels else _KINDS),
         "minutes": _minutes(cases),
         "told": _told(pairs, cases[0]["case"]),
     }
@@ -123,13 +137,13 @@ def _reference(table: Table, cases: Sequence[Table]) -> str:
 
 
 def _class_rows(table: Table, cases: Sequence[Table]) -> list[dict[str, Any]]:
-    """For every class the IoU of each case, and its difference from that of the reference."""
-    reference = _reference(table, cases)
+    """For every class what each case scores, and the difference from that of the reference."""
+    reference, part = _reference(table, cases), table.get("part", "iou")
     against: dict[str, tuple[int, Table]] = {}
     for pair in table["pairs"]:
         if reference in (pair["a"], pair["b"]):
             other, sign = (pair["b"], -1) if pair["a"] == reference else (pair["a"], 1)
-            against[other] = sign, pair["iou"]
+            against[other] = sign, pair[part]
     rows = []
     for k, name in enumerate(table["classes"]):
         cells = []
@@ -140,8 +154,8 @@ def _class_rows(table: Table, cases: Sequence[Table]) -> list[dict[str, Any]]:
             sure = low is not None and high is not None and (low > 0 or high < 0)
             by = None if value is None else sign * value
             shade = 0.0 if by is None or not sure else min(abs(by) / _CLOSE, 1.0)
-            iou = case["iou"][name]["value"]
-            cells.append({"iou": iou, "by": by, "sure": sure, "shade": shade})
+            cell = {"value": case[part][name]["value"], "by": by, "sure": sure, "shade": shade}
+            cells.append(cell)
         rows.append({"name": name, "color": table["colors"][k], "cells": cells})
     return rows
 
@@ -182,11 +196,11 @@ def _curves(cases: Sequence[Table], score: str) -> Markup | None:
     return Markup(figures.inline_svg("Validation score against epochs", figure, variables))
 
 
-def _pictures(folder: Path) -> list[dict[str, Any]]:
+def _pictures(folder: Path, kinds: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
     """The pictures by kind, as far as they fit into a page."""
     room = _MOST_BYTES
     groups = []
-    for kind, (title, text) in _KINDS.items():
+    for kind, (title, text) in kinds.items():
         found = []
         for path in sorted(folder.glob(f"{kind}-*.jpg")):
             source = embedded(path, 1700)
