@@ -53,7 +53,8 @@ def test_tiny_data_sets_have_no_problems(tmp_path: Path, layout: str) -> None:
     assert found.problems == ()
     assert json.loads(json.dumps(found.to_json(), allow_nan=False))["problems"] == []
     assert sum(found.splits["val"].pixels) > 0
-    assert events[-1].data["done"] == events[-1].data["total"] == len(events) == found.files
+    assert events[-1].data["done"] == events[-1].data["total"] == found.files
+    assert len(events) == len({e.image for entries in index.splits.values() for e in entries})
     assert {event.data["what"] for event in events} == {"check"}
 
 

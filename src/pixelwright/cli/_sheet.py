@@ -18,6 +18,7 @@ from pixelwright.data.dataset import Dataset
 from pixelwright.data.loader import Loader
 from pixelwright.data.paste import Pasted
 from pixelwright.errors import DataError, unknown
+from pixelwright.render.labelled import Labelled, labelled_sheet
 from pixelwright.types import Classes, Entry, Index
 
 _SIDE = 1280
@@ -57,32 +58,51 @@ def chosen(index: Index, split: str) -> Sequence[Entry]:
         raise DataError(unknown("split", split, index.splits))
     entries = [entry for entry in index.splits[split] if entry.target is not None]
     if not entries:
-        raise DataError(f"No image of '{split}' has a mask.")
+        raise DataError(f"No image of '{split}' has a mask or a label.")
     return entries
 
 
-def sheet(entries: Sequence[Entry], classes: Classes, number: int, *, caption: str) -> Sheet:
-    """Up to `number` entries, spread evenly over all of them."""
+def sheet(index: Index, split: str, number: int) -> Sheet:
+    """Up to `number` entries of a split, spread evenly over all of them.
+
+    Raises:
+        DataError: There is no such split, nothing in it is labelled, or a file cannot be read.
+    """
+    entries, classes = chosen(index, split), index.classes
     shown = np.linspace(0, len(entries) - 1, min(number, len(entries))).round().astype(int)
     dataset = Dataset([entries[i] for i in shown], classes, budget=0)
+    caption = f"{split}: {count(len(entries), 'image')}"
+    draw = _labelled if index.one_label else _masked
+    counts = class_counts(entries, classes).pixels
+    bars = {f"shares of the classes in {count(len(entries), 'image')}": counts.tolist()}
+    return Sheet(render.shares_below(draw(dataset, caption), classes, bars), counts)
+
+
+def _masked(dataset: Dataset, caption: str) -> Picture:
+    """Each picture beside its mask."""
     panels: list[np.ndarray] = []
     titles: list[str] = []
     for i in range(len(dataset)):
         sample = dataset.sample(i)
+        assert not isinstance(sample.target, int), "all entries have masks, or none has"
         step = -(-max(sample.image.shape[:2]) // _SIDE)
         image = np.ascontiguousarray(sample.image[::step, ::step])
-        if isinstance(sample.target, int):
-            panels.append(image)
-            titles.append(f"{sample.key}: {classes.names[sample.target]}")
-        else:
-            target = sample.target[::step, ::step]
-            panels += [image, render.overlay(image, target, classes.colors)]
-            titles += [sample.key, ""]
-    columns = 6 if len(panels) > len(shown) else 4
-    pixels = class_counts(entries, classes).pixels
-    picture = render.contact_sheet(panels, columns, titles=titles, caption=caption)
-    bars = {f"shares of the classes in {count(len(entries), 'image')}": pixels.tolist()}
-    return Sheet(render.shares_below(picture, classes, bars), pixels)
+        target = sample.target[::step, ::step]
+        panels += [image, render.overlay(image, target, dataset.classes.colors)]
+        titles += [sample.key, ""]
+    return render.contact_sheet(panels, 6, titles=titles, caption=caption)
+
+
+def _labelled(dataset: Dataset, caption: str) -> Picture:
+    """Each picture above the name of its class."""
+    samples = [dataset.sample(i) for i in range(len(dataset))]
+    names = dataset.classes.names
+    pictures = [
+        Labelled(sample.image, (names[sample.target], sample.key))
+        for sample in samples
+        if isinstance(sample.target, int)
+    ]
+    return labelled_sheet([(caption, pictures)], columns=6, side=192, text=17)
 
 
 def crop_sheet(loader: Loader, number: int, *, caption: str) -> Sheet:

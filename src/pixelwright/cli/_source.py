@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwright.console import Console, count
-from pixelwright.data.check import Findings, check
+from pixelwright.data.check import check
+from pixelwright.data.findings import Findings
 from pixelwright.data.index import layouts, load, load_for_training
+from pixelwright.data.recognise import layout_of
 from pixelwright.errors import DataError, RecipeError, first_few, unknown
 from pixelwright.files import write_text
 from pixelwright.images import exists, is_folder
@@ -102,13 +104,16 @@ def data_spec(source: str, masks: str | None) -> Spec:
         return _images_and_masks(Path(source), Path(masks))
     path = Path(source)
     if is_folder(path):
-        return Spec("folders", {"root": path.absolute()})
+        return Spec(layout_of(path), {"root": path.absolute()})
+    if path.suffix.lower() == ".csv" and exists(path):
+        return Spec("csv", {"file": path.absolute()})
     if path.suffix == ".toml":
         return Recipe.read(path).data
     if exists(path):
         raise DataError(
             f"{source} is one file. Give its mask as the second argument, or a folder, "
-            f"a recipe (.toml) or a layout such as camvid:root=FOLDER."
+            f"a recipe (.toml), a list of pictures and labels (.csv) or a layout such as "
+            f"camvid:root=FOLDER."
         )
     return _layout(source)
 

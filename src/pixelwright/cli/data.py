@@ -41,7 +41,7 @@ def check(
     repair: Repair = None,
     json: Json = None,
 ) -> None:
-    """Look at every file: sizes, label values, orphans, palettes, EXIF, duplicates."""
+    """Look at every file: sizes, classes, label values, orphans, palettes, EXIF, duplicates."""
     from pixelwright.cli._source import as_json, data_spec, in_short, look
     from pixelwright.console import Console
     from pixelwright.errors import DataError
@@ -71,7 +71,7 @@ def show(
     crops: Crops = False,
     settings: Settings = None,
 ) -> None:
-    """Write a contact sheet of images and their masks, and count the classes.
+    """Write a contact sheet of images and their masks or labels, and count the classes.
 
     With --crops it shows the first crops of a training, varied and pasted into as the recipe says.
     """
@@ -103,10 +103,9 @@ def show(
             shown = crop_sheet(training_crops(recipe, index), count, caption=caption)
         else:
             index = load(data_spec(data, masks))
-            entries = chosen(index, split)
-            shown = sheet(entries, index.classes, count, caption=f"{split}: {len(entries)} images")
+            shown = sheet(index, split, count)
         (write_png if suffix == ".png" else write_jpeg)(out, shown.picture)
-    counted = {"pixels": shown.images.tolist()}
+    counted = {"images" if index.one_label else "pixels": shown.images.tolist()}
     if shown.crops is not None:
         counted["in crops"] = shown.crops.tolist()
         console.say(shown.line)

@@ -49,9 +49,15 @@ def scan(root: Path, train_split: str = "train") -> Tree:
     splits, absent = _splits(_folders(root), train_split)
     if train_split != "train" and "train" not in splits:
         raise DataError(f"train_split={train_split}: {shown(root)} has no such folder of classes.")
-    splits = splits or {"train": root}
-    found = {split: _classes(folder) for split, folder in splits.items()}
-    _tell_empty(found, splits)
+    folders = splits or {"train": root}
+    found = {split: _classes(folder) for split, folder in folders.items()}
+    empty = [
+        folders[split] / name
+        for split, classes in found.items()
+        for name, pictures in classes.items()
+        if not pictures
+    ]
+    _tell_empty([*empty, *(folder for split, folder in splits.items() if not found[split])])
     splits_held = {
         split: {name: pictures for name, pictures in classes.items() if pictures}
         for split, classes in found.items()
@@ -153,6 +159,8 @@ def _splits(held: Mapping[str, Path], train_split: str) -> tuple[dict[str, Path]
     for name in sorted(held.keys() - flat):
         if name not in of_classes and name.lower() not in spelled:
             continue  # neither pictures nor folders: notes, or nothing
+        if name.lower() in SPLITS["train"] and name.lower() not in spelled:
+            continue  # another folder is trained on
         split = spelled.get(name.lower(), name)
         if split in splits:
             raise DataError(
@@ -175,16 +183,10 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _tell_empty(found: Mapping[str, Pictures], folders: Mapping[str, Path]) -> None:
-    empty = [
-        folders[split] / name
-        for split, classes in found.items()
-        for name, pictures in (classes or {"": []}).items()
-        if not pictures
-    ]
-    if empty:
+def _tell_empty(folders: Sequence[Path]) -> None:
+    if folders:
         warnings.warn(
-            f"Folders without a picture: {shown(first_few(empty))}. They are passed over.",
+            f"Folders without a picture: {shown(first_few(folders))}. They are passed over.",
             PixelwrightWarning,
             stacklevel=4,
         )

@@ -67,11 +67,9 @@ def class_counts(entries: Sequence[Entry], classes: Classes) -> Counts:
 
 
 def _count(entries: Sequence[Entry], classes: Classes) -> Counts:
-    zero = np.zeros(len(classes), np.int64)
-    total = Counts(zero, zero)
-    for entry in entries:
-        if isinstance(entry.target, int):
-            total += Counts.of((np.arange(len(classes)) == entry.target).astype(np.int64))
+    labels = [entry.target for entry in entries if isinstance(entry.target, int)]
+    images_of = np.bincount(np.array(labels, np.int64), minlength=len(classes))
+    total = Counts(images_of, images_of)
     by_entry = over_masks(
         entries, classes, lambda _, target: Counts.of(label_counts(target, len(classes)))
     )

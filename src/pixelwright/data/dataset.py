@@ -22,6 +22,7 @@ class _Files(NamedTuple):
 
     image: Path
     mask: Path | None
+    row: int | None = None
 
 
 class _Pixels(NamedTuple):
@@ -35,7 +36,7 @@ class Dataset:
     A file is decoded when it is first asked for, once however many entries are windows of it, and
     then kept. If not everything fits into the budget, the first files that fit are kept and the
     others are decoded every time. Replacing what was kept would decode more, as an epoch asks for
-    every file before it asks for one again.
+    every file before it asks for one again. Rows of an array are kept by `images` already.
 
     Args:
         entries: In the order that `sample` counts.
@@ -100,12 +101,23 @@ class Dataset:
 
     @cached_property
     def _file_sizes(self) -> dict[_Files, tuple[int, int]]:
-        return {files: images.size(files.image) for files in map(_files, self.entries)}
+        found: dict[_Files, tuple[int, int]] = {}
+        of_array: dict[Path, tuple[int, int]] = {}
+        for files in map(_files, self.entries):
+            if files.row is None:
+                found[files] = images.size(files.image)
+                continue
+            if files.image not in of_array:
+                of_array[files.image] = images.size(files.image, files.row)
+            found[files] = of_array[files.image]
+        return found
 
     @cached_property
     def _keep(self) -> frozenset[_Files]:
         keep, too_large, left = set(), [], self.budget
         for files, (height, width) in self._file_sizes.items():
+            if files.row is not None:
+                continue
             need = height * width * (self.channels + (2 if files.mask else 0))
             if need <= left:
                 left -= need
@@ -123,6 +135,8 @@ class Dataset:
         return frozenset(keep)
 
     def _decoded(self, files: _Files) -> _Pixels:
+        if files.row is not None:
+            return self._decode(files)
         with self._lock:
             keep = files in self._keep
             decoding = self._decoding.setdefault(files, threading.Lock())
@@ -136,7 +150,10 @@ class Dataset:
             return pixels
 
     def _decode(self, files: _Files) -> _Pixels:
-        image = images.read_image(files.image, self.channels)
+        if files.row is None:
+            image = images.read_image(files.image, self.channels)
+        else:
+            image = images.read_row(files.image, files.row, self.channels)
         if image.shape[:2] != self._file_sizes[files]:
             raise DataError(
                 f"{files.image} was {_by(self._file_sizes[files])} at first and is "
@@ -150,7 +167,8 @@ class Dataset:
 
 
 def _files(entry: Entry) -> _Files:
-    return _Files(entry.image, entry.target if isinstance(entry.target, Path) else None)
+    mask = entry.target if isinstance(entry.target, Path) else None
+    return _Files(entry.image, mask, entry.row)
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -277,6 +277,8 @@ def lot(seed: int, name: str) -> bytes:
 
 def with_sources(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, with one source for those without whose images have the same content."""
+    if all(entry.source for entry in entries):
+        return list(entries)
     content = entry_contents(entries)
     many = Counter(content)
     first: dict[str, str] = {}
@@ -311,7 +313,7 @@ def contents(paths: Iterable[Path]) -> dict[Path, str]:
     for group in by_bytes.values():
         for path in group:
             try:
-                found[path] = fingerprint(path) if len(group) > 1 else str(path.resolve())
+                found[path] = fingerprint(path) if len(group) > 1 else str(path)
             except DataError:
                 found[path] = str(path)
     return found

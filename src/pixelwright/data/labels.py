@@ -74,7 +74,7 @@ def hold_out_stratified(
                 room -= len(sources[name])
                 taken = True
         if not taken:
-            any(take(name) for name in sorted(names, key=lambda name: len(sources[name])))
+            any(map(take, sorted(names, key=lambda name: len(sources[name]))))
     if not held:
         raise DataError(
             f"No class has two different pictures, so none can be held out ({option}={fraction}). "

@@ -116,6 +116,8 @@ def cut(index: Index, out: Path, plan: Plan, on_event: OnEvent = silent) -> dict
             the folder holds something else.
         MachineError: A file cannot be written. What is done stays done.
     """
+    if index.one_label:
+        raise DataError("The data has one label for each picture; patches are cut where masks are.")
     pictures = [entry.image for entries in index.splits.values() for entry in entries]
     if problems := shared(index, contents(pictures)):
         raise DataError(problems[0])

@@ -90,12 +90,13 @@ def children(folder: Path | str) -> list[Path]:
 
 def stored_bytes(path: Path | str) -> int:
     """How many bytes a file has, on disk or unpacked from its zip archive; -1 if there is none."""
-    place = None if Path(path).exists() else archives.inside(path)
     try:
-        if place is None:
-            return Path(path).stat().st_size
-        return _held(place[0]).files[place[1]].size
-    except (OSError, KeyError):
+        return Path(path).stat().st_size
+    except OSError:
+        place = archives.inside(path)
+    try:
+        return _held(place[0]).files[place[1]].size if place else -1
+    except KeyError:
         return -1
 
 

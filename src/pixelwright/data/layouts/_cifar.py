@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixelwright import images
@@ -38,14 +38,14 @@ class Published:
 
     Args:
         name: As in "CIFAR-10".
-        get: As in "pixelwright data get cifar10".
+        layout: Its name, and what `pixelwright data get` calls it.
         kind: Of the labels that become targets.
         names: Of the classes, by kind of label.
         versions: The first that is there is taken.
     """
 
     name: str
-    get: str
+    layout: str
     kind: str
     names: Mapping[str, tuple[str, ...]]
     versions: tuple[Version, ...]
@@ -80,8 +80,8 @@ def splits_of(root: Path, data: Published, *, val: float, seed: int) -> Splits:
     else:
         _check_names(data, *held)
         found = _in_rows(data, *held)
-    if found.get("train") and found.get("test"):
-        found["train"] = _without_copies(found["train"], found["test"])
+    if found.get("train"):
+        found["train"] = _apart(found["train"], found.get("test", []))
     return with_held_out(found, val=val, seed=seed, where=root)
 
 
@@ -155,7 +155,7 @@ def _in_folders(root: Path, data: Published) -> dict[str, list[Entry]]:
         raise DataError(
             f"{shown(root)} holds no {first}, nor folders of {data.name}'s classes, only "
             f"{shown(first_few(held)) or 'nothing'}. Unpack {data.name} there (an archive: tar -xf "
-            f"FILE), or fetch it: pixelwright data get {data.get}."
+            f"FILE), or fetch it: pixelwright data get {data.layout}."
         )
     if strange:
         raise DataError(
@@ -165,19 +165,20 @@ def _in_folders(root: Path, data: Published) -> dict[str, list[Entry]]:
     return class_tree.entries_of(tree, root, names)
 
 
-def _without_copies(train: Sequence[Entry], test: Sequence[Entry]) -> list[Entry]:
+def _apart(train: Sequence[Entry], test: Sequence[Entry]) -> list[Entry]:
+    """The training pictures that are not in the test split; copies of one have one source."""
     content = entry_contents([*train, *test])
     tested = set(content[len(train) :])
-    kept = [
-        entry
-        for entry, what in zip(train, content[: len(train)], strict=True)
-        if what not in tested
-    ]
-    if len(kept) < len(train):
-        there = {entry.key for entry in kept}
-        copies = [entry.key for entry in train if entry.key not in there]
+    first: dict[str, str] = {}
+    kept, copies = [], []
+    for entry, what in zip(train, content, strict=False):
+        if what in tested:
+            copies.append(entry.key)
+        else:
+            kept.append(replace(entry, source=first.setdefault(what, entry.key)))
+    if copies:
         warnings.warn(
-            f"{len(copies)} training pictures are in the test split as well, and left out of "
+            f"{len(copies):,} training pictures are in the test split as well, and left out of "
             f"training: {shown(first_few(copies))}.",
             PixelwrightWarning,
             stacklevel=4,

@@ -69,6 +69,7 @@ def _cifar(number: int, form: str, md5: str, size: int, inner: str) -> Published
         file=Remote(archive, (_TORONTO + archive,), f"md5:{md5}", size),
         folder=f"cifar{number}{binary}",
         holds=(inner,),
+        use=f"cifar{number}:root={{}}",
     )
 
 

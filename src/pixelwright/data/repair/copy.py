@@ -19,8 +19,8 @@ from typing import Any
 
 from pixelwright import images
 from pixelwright.data import class_file, manifest
-from pixelwright.data.check import Photo, look_at_image
 from pixelwright.data.counts import THREADS
+from pixelwright.data.findings import Photo, look_at_image
 from pixelwright.data.index import layouts
 from pixelwright.data.repair.mend import mend
 from pixelwright.data.repair.source import BEGUN, Source, begin, claim, found

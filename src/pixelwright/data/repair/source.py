@@ -35,6 +35,8 @@ def found(spec: Spec) -> Source:
     nothing = class_file.Declared()
     if spec.name != "folders":
         index = load(spec)
+        if index.one_label:
+            raise DataError(f"{spec} has one label for each picture; --repair mends masks only.")
         splits = {split: list(entries) for split, entries in index.splits.items()}
         source = Source(splits, index.classes, nothing, [], [])
     else:
