@@ -6,7 +6,7 @@ import json
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +94,28 @@ def test_a_set_is_fetched_and_read_by_its_layout(
     assert record["address"] == server.url("/camvid")
     again = get("camvid", tmp_path / "data")
     assert (again.files, len(server.asked)) == (0, 1)
+
+
+@pytest.mark.parametrize("form", ["python", "binary"])
+@pytest.mark.parametrize(
+    ("name", "draw"), [("cifar10", tiny.draw_cifar10), ("cifar100", tiny.draw_cifar100)]
+)
+def test_what_is_unpacked_of_cifar_is_what_its_layout_reads(
+    tmp_path: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    name: str,
+    draw: Callable[..., Spec],
+) -> None:
+    spec = draw(tmp_path / "drawn", form=form)
+    key = name if form == "python" else f"{name}-binary"
+    publish(monkeypatch, server, key, tarred(tmp_path / "drawn"))
+    got = get(key, tmp_path / "data")
+    assert got.use == f"{name}:root={tmp_path / 'data' / key}"
+    counts = {split: len(entries) for split, entries in load(spec).splits.items()}
+    unpacked = load(Spec.parse(got.use)).splits
+    assert {split: len(entries) for split, entries in unpacked.items()} == counts
 
 
 def test_an_archive_that_is_there_is_unpacked_without_the_network(
