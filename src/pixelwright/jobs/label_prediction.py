@@ -118,7 +118,7 @@ def _kind(member: build.Model) -> _Kind:
     return member.channels, member.side
 
 
-def _seen(pixels: _Pixels, kind: _Kind) -> _Pixels:
+def _seen(pixels: _Pixels, kind: _Kind) -> UInt8[np.ndarray, "_h _w c"]:
     """A picture as a classifier knows them.
 
     Raises:

@@ -182,7 +182,9 @@ class Watch:
         self._hooks = [m.register_forward_pre_hook(self._look) for m in models]
 
     def _look(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        n, *_, h, w = inputs[0].shape
+        if inputs[0].ndim != 4:  # features of pictures, not pictures
+            return
+        n, _, h, w = inputs[0].shape
         if n * h * w > math.prod(self._progress.largest):
             self._progress.largest = [n, h, w]
 
