@@ -14,18 +14,30 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixelwright.jobs import evaluate, find_lr, predict, report, train
+    from pixelwright.jobs import evaluate, explain, find_lr, predict, report, train
     from pixelwright.recipe import Recipe
     from pixelwright.run import Run
     from pixelwright.study.job import compare
     from pixelwright.study.tuning import tune
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "compare", "evaluate", "find_lr", "predict", "report", "train", "tune"]
+__all__ = [
+    "Recipe",
+    "Run",
+    "compare",
+    "evaluate",
+    "explain",
+    "find_lr",
+    "predict",
+    "report",
+    "train",
+    "tune",
+]
 
 _HOMES = {
     "train": "pixelwright.jobs",
     "evaluate": "pixelwright.jobs",
+    "explain": "pixelwright.jobs",
     "find_lr": "pixelwright.jobs",
     "predict": "pixelwright.jobs",
     "report": "pixelwright.jobs",

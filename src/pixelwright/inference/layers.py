@@ -19,7 +19,7 @@ def named(network: nn.Module, layer: str) -> nn.Module:
     Raises:
         PredictError: There is none.
     """
-    modules = dict(network.named_modules())
+    modules: dict[str, nn.Module] = dict(network.named_modules())
     if layer in modules and layer:
         return modules[layer]
     close = get_close_matches(layer, modules, n=1, cutoff=0.5)
