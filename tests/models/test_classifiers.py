@@ -1,16 +1,22 @@
 """Promises that every model keeps that gives a whole image one label, and what each one is."""
 
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
+import tiny
+from pixelwright.build import training
 from pixelwright.errors import RecipeError
 from pixelwright.models import gives_one_label, models
 from pixelwright.nn.classifier import Classifier
+from pixelwright.nn.normalise import Normalised, looks_scaled, resized
 from pixelwright.nn.sizes import refusal, sizes_of
+from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
 
 LABELS = [name for name in models if gives_one_label(name)]
@@ -319,3 +325,48 @@ def test_f47_a_network_of_timm_that_cannot_be_used_is_refused(options: str, said
 def test_f47_a_misspelt_network_of_timm_is_answered_with_the_nearest() -> None:
     (problem,) = models.problems(Spec.parse("timm:name=resnet43"))
     assert "Nearest: resnet34" in problem
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "said"),
+    [
+        ("vgg16:width=0.1", 16, r"takes pictures of 32 x 32 or more, not of 16 x 16"),
+        ("timm:name=vit_tiny_patch16_224,size=48", 32, "of 48 x 48 only, not of 32 x 32"),
+        ("timm:name=test_vit", 40, "of 16 x 16 or 16 pixels more each time, not of 40 x 40"),
+    ],
+)
+def test_pictures_of_a_size_that_a_network_does_not_take_are_refused_before_the_first_step(
+    tmp_path: Path, model: str, size: int, said: str
+) -> None:
+    table = {"data": tiny.draw_class_folders(tmp_path, each=4), "model": model, "size": size}
+    with pytest.raises(RecipeError, match=said) as error:
+        training(Recipe.from_dict(table))
+    assert "Set size to" in str(error.value)
+
+
+def test_pictures_are_resized_before_the_network_sees_them() -> None:
+    model = Normalised(build("convnet:width=4"), [128.0] * 3, [64.0] * 3, size=16).eval()
+    given = torch.randint(0, 256, (2, 3, 40, 24), dtype=torch.uint8)
+    for picture in (given, given[..., :10, :12]):
+        seen = nn.functional.interpolate(
+            picture.float(), size=(16, 16), mode="bilinear", antialias=True
+        )
+        torch.testing.assert_close(model(picture), model.network((seen - 128) / 64))
+    # The mean of what it covers, as no pixel of a fine pattern is like its neighbour.
+    pattern = torch.tensor([0.0, 200.0]).repeat(32).expand(1, 3, 64, 64)
+    assert (resized(pattern, 8)[..., 1:-1] - 100).abs().max() < 5
+    assert torch.equal(resized(pattern, 64), pattern)
+    one = torch.tensor([[0.0, 4.0]]).expand(1, 1, 2, 2)
+    # Half-pixel centres: a quarter and three quarters between the two, the ends repeated.
+    assert resized(one, 4)[0, 0, 0].tolist() == [0, 1, 3, 4]
+
+
+def test_pictures_in_parts_of_the_full_range_are_told_from_pixel_values() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3))
+    scaled = (pixels / 255).astype(np.float32)
+    assert looks_scaled(scaled)
+    assert looks_scaled(2 * scaled - 1)
+    assert not looks_scaled(pixels.astype(np.float32))
+    assert not looks_scaled(pixels.astype(np.uint8))
+    assert not looks_scaled((pixels > 128).astype(np.uint8))
+    assert not looks_scaled(np.zeros((6, 5, 3), np.float32))

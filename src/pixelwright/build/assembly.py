@@ -125,6 +125,7 @@ def training(recipe: Recipe, *, fresh: bool = True, on_event: OnEvent = silent) 
     terms = loss_terms(recipe, len(classes), lambda: found)
     if found.one_label:
         whole = labels.material(recipe, found, engine, terms)
+        labels.check_size(recipe, built, whole.side)
     else:
         whole = _crops(recipe, found, built, engine, terms)
     material, learns, rest = whole, model, {}

@@ -15,7 +15,9 @@ from pixelwright.data.resident import Resident
 from pixelwright.errors import RecipeError
 from pixelwright.losses._combine import Term
 from pixelwright.models import gives_one_label, models
+from pixelwright.nn.classifier import Classifier
 from pixelwright.nn.normalise import Normalised
+from pixelwright.nn.sizes import refusal, sizes_of
 from pixelwright.recipe import Recipe
 from pixelwright.training.engine import Engine
 from pixelwright.types import Index, OnEvent
@@ -82,6 +84,31 @@ def material(recipe: Recipe, found: Index, engine: Engine, terms: list[Term]) ->
     scorer = LabelScorer(found, recipe.channels, side, recipe.size, engine, terms)
     scorer.keep(entries, pictures)
     return Material(loader, scorer, WHOLE, side)
+
+
+def check_size(recipe: Recipe, network: nn.Module, side: tuple[int, int]) -> None:
+    """Refuse pictures of a size that a classifier does not take, before the first step.
+
+    Args:
+        recipe: Its `size` is what the network sees, if it says one.
+        network: Without the layer that brings pictures to that size.
+        side: Height and width of the pictures.
+
+    Raises:
+        RecipeError: The network takes others.
+    """
+    height, width = (recipe.size, recipe.size) if recipe.size else side
+    if not (why := refusal(network, recipe.channels, height, width)):
+        return
+    sizes = sizes_of(cast(Classifier, network), recipe.channels)
+    taken = f"{sizes.least} x {sizes.least} only"
+    if sizes.only is None:
+        more = f" or {sizes.multiple} pixels more each time" if sizes.multiple > 1 else " or more"
+        taken = f"{sizes.least} x {sizes.least}{more}"
+    raise RecipeError(
+        f"{recipe.model} takes pictures of {taken}, not of {height} x {width} ({why}). Set size to "
+        f"such a number, to which pictures are then resized."
+    )
 
 
 def augmentation(recipe: Recipe) -> Augment:
