@@ -155,8 +155,8 @@ def index_of(
                 "classes, or split the data otherwise."
             )
     classes = Classes(tuple(names), palette(len(names)), groups=tuple(groups))
-    held = {split: tuple(entries) for split, entries in splits.items()}
-    return Index(classes, held, absent=absent or {})
+    by_split = {split: tuple(entries) for split, entries in splits.items()}
+    return Index(classes, by_split, absent=absent or {})
 
 
 def groups_from(path: Path, names: Sequence[str]) -> tuple[str, ...]:

@@ -147,11 +147,16 @@ def _check_names(data: Published, version: Version, home: Path) -> None:
 
 def _in_folders(root: Path, data: Published) -> dict[str, list[Entry]]:
     names = data.names[data.kind]
+    if not images.is_folder(root):
+        raise DataError(
+            f"root={shown(root)} is a file. Unpack {data.name} (tar -xf {shown(root.name)}), and "
+            "give the folder."
+        )
     tree = class_tree.scan(root)
     strange = sorted(set(tree.names) - set(names))
     if len(strange) == len(tree.names):
         first = " or ".join(f"{v.folder}/{v.train[0]}" for v in data.versions)
-        held = [path.name for path in images.children(root)] if images.is_folder(root) else []
+        held = [path.name for path in images.children(root)]
         raise DataError(
             f"{shown(root)} holds no {first}, nor folders of {data.name}'s classes, only "
             f"{shown(first_few(held)) or 'nothing'}. Unpack {data.name} there (an archive: tar -xf "

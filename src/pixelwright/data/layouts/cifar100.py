@@ -83,9 +83,7 @@ def cifar100(
             (0, 1). The same pictures are held out whatever `labels` and `classes` are.
         seed: Another seed holds out others.
     """
-    names, groups = (FINE, tuple(COARSE[k] for k in COARSE_OF_FINE))
-    if labels == "coarse":
-        names, groups = COARSE, ()
+    names: tuple[str, ...] = FINE if labels == "fine" else COARSE
     kept = picked(names, classes)
     splits = splits_of(root, PUBLISHED, val=val, seed=seed)
     _check_groups(splits.values())
@@ -93,8 +91,8 @@ def cifar100(
         splits = {split: _by_group(entries) for split, entries in splits.items()}
     if classes:
         splits = {split: only(entries, kept) for split, entries in splits.items()}
-    kept_groups = tuple(groups[k] for k in kept) if groups else ()
-    return index_of(root, [names[k] for k in kept], splits, kept_groups)
+    groups = [COARSE[COARSE_OF_FINE[k]] for k in kept] if labels == "fine" else ()
+    return index_of(root, [names[k] for k in kept], splits, groups)
 
 
 def _by_group(entries: Sequence[Entry]) -> tuple[Entry, ...]:
