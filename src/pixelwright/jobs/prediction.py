@@ -105,25 +105,38 @@ def predict(
     single = isinstance(image, (str, Path)) and not images.is_folder(image)
     given = [image] if isinstance(image, (str, Path)) else list(image)
     files = _image_files([Path(item) for item in given])
-    if model.one_label:
-        return _labels_of(members, files, folder, flip, overwrite, single, on_event)
+    with watched(on_event) as tell:
+        if model.one_label:
+            return _labels_of(members, files, folder, flip, overwrite, single, tell)
+        return _masks_of(model, files, folder, tile, probabilities, overwrite, single, tell)
+
+
+def _masks_of(
+    model: build.Model,
+    files: list[Path],
+    folder: Path | None,
+    tile: int | None,
+    probabilities: bool,
+    overwrite: bool,
+    single: bool,
+    on_event: OnEvent,
+) -> Prediction | list[Prediction]:
     if folder:
         _check_out(files, folder, overwrite)
     done: list[Prediction] = []
     failed: list[str] = []
-    with watched(on_event) as tell:
-        for number, file in enumerate(files, 1):
-            try:
-                pixels = images.read_image(file, model.channels)
-                one = _predict_one(model, pixels, file, folder, tile, probabilities)
-            except DataError as error:
-                if single:
-                    raise
-                failed.append(str(error))
-                tell(Event("note", {"text": str(error)}))
-            else:
-                done.append(one if single or not folder else _light(one))
-            tell(Event("progress", {"what": "predict", "done": number, "total": len(files)}))
+    for number, file in enumerate(files, 1):
+        try:
+            pixels = images.read_image(file, model.channels)
+            one = _predict_one(model, pixels, file, folder, tile, probabilities)
+        except DataError as error:
+            if single:
+                raise
+            failed.append(str(error))
+            on_event(Event("note", {"text": str(error)}))
+        else:
+            done.append(one if single or not folder else _light(one))
+        on_event(Event("progress", {"what": "predict", "done": number, "total": len(files)}))
     if failed:
         raise failure(failed, len(files))
     return done[0] if single else done
@@ -136,14 +149,13 @@ def _labels_of(
     flip: bool,
     overwrite: bool,
     single: bool,
-    on_event: OnEvent | None,
+    on_event: OnEvent,
 ) -> LabelPrediction | list[LabelPrediction]:
     if folder:
         check_out(folder, overwrite)
-    with watched(on_event) as tell:
-        found, failed = predict_labels(members, files, flip=flip, on_event=tell, single=single)
-        if folder:
-            write_table(folder, found)
+    found, failed = predict_labels(members, files, flip=flip, on_event=on_event, single=single)
+    if folder:
+        write_table(folder, found)
     if failed:
         raise failure(failed, len(files))
     return found[0] if single else found
