@@ -216,8 +216,11 @@ def test_explanations_of_many_images_hold_no_pixels_once_written(
     assert all(one.image.shape == (48, 64, 3) for one in kept)
 
 
-def test_maps_of_a_single_place_say_that_they_show_nothing(place: Path) -> None:
+def test_maps_that_are_too_coarse_to_tell_parts_apart_come_with_a_warning(place: Path) -> None:
     image = np.asarray(Image.open(place / "animals/val/cat/00.png"))
-    with pytest.warns(PixelwrightWarning, match=r"single place .* of 8 x 8.* such as one of enc"):
+    words = (
+        r"layer encoder have 1 x 1 places .* 8 x 8.* finer maps: encoder\.pool3, encoder\.stage3"
+    )
+    with pytest.warns(PixelwrightWarning, match=words):
         (found,) = pw.explain(place / "blind", image, on_event=silent)
     assert np.unique(found.classes[0].heat).size == 1

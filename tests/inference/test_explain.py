@@ -487,3 +487,30 @@ def test_a_part_of_what_is_seen_whole_is_never_complete() -> None:
 def test_a_region_too_large_for_one_pass_is_refused() -> None:
     with pytest.raises(PredictError, match="more than the 1,000 pixels"):
         around(Window(0, 0, 40, 40), (64, 64), Field(3, 3, 1, 1), 1000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "convnet:width=4",
+        "vgg16:width=0.03125",
+        "wide-resnet:depth=10,width=1",
+        "timm:name=resnet18",
+    ],
+)
+@pytest.mark.parametrize("size", [None, 48])
+def test_of_every_classifier_the_maps_of_its_encoder_are_explained(
+    text: str, size: int | None
+) -> None:
+    torch.manual_seed(0)
+    built = models.build(Spec.parse(text), classes=5, channels=3)
+    network = Normalised(built, [120.0] * 3, [60.0] * 3, size)
+    explainer = Explainer(network, WHOLE)
+    look = explainer.look(noise(64, 64))
+    heat = look.heat(2, hirescam)
+    assert explainer.layer == "encoder"
+    assert heat.map.shape == (64, 64)
+    assert heat.raw.shape == look.places
+    assert heat.score == pytest.approx(float(look.logits[2]))
+    assert all(name.startswith("encoder.") for name in explainer.parts)
+    assert len(explainer.parts) > 1

@@ -112,9 +112,10 @@ class Look:
         self._layer = layer
 
     @property
-    def places(self) -> int:
-        """How many pixels the layer's maps have."""
-        return self._maps.shape[2] * self._maps.shape[3]
+    def places(self) -> tuple[int, int]:
+        """Height and width of the layer's maps."""
+        rows, cols = self._maps.shape[2:]
+        return rows, cols
 
     @property
     def logits(self) -> Float32[np.ndarray, "k *hw"]:
@@ -228,8 +229,13 @@ class Explainer:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The layers inside the one that is explained."""
-        return tuple(f"{self.layer}.{name}" for name, _ in self._module.named_children())
+        """The layers inside the one that is explained, in their order."""
+        name, module = self.layer, self._module
+        inside = list(module.named_children())
+        while len(inside) == 1 and any(True for _ in inside[0][1].children()):
+            name, module = f"{name}.{inside[0][0]}", inside[0][1]
+            inside = list(module.named_children())
+        return tuple(f"{name}.{part}" for part, _ in inside)
 
     def look(self, image: UInt8[np.ndarray, "h w c"]) -> Look:
         """Run the network over an image.

@@ -29,6 +29,9 @@ from pixelwright.types import Event, OnEvent, Window
 MOST_CLASSES = 4
 """Of a segmentation that are explained where none are named: those with most pixels."""
 
+COARSE = 4
+"""Maps of fewer rows or columns hardly tell one part of a picture from another."""
+
 _NAMELESS = "image"
 """What the picture of an array is called."""
 
@@ -268,12 +271,13 @@ def _label_explained(asked: _Asked, pixels: _Pixels) -> Explanation:
     assert model.side is not None
     seen = fitted(pixels, model.side)
     look = asked.explainer.look(seen)
-    if look.places == 1:
-        parts = first_few(reversed(asked.explainer.parts))
+    rows, cols = look.places
+    if min(rows, cols) < COARSE:
+        earlier = first_few(asked.explainer.parts[-2::-1])
         warnings.warn(
-            f"The maps of the layer {asked.explainer.layer} have a single place for pictures of "
-            f"{seen.shape[0]} x {seen.shape[1]}, so that all of a picture is equally hot. Name an "
-            f"earlier layer{f', such as one of {parts}' if parts else ''}.",
+            f"The maps of the layer {asked.explainer.layer} have {rows} x {cols} places for "
+            f"pictures of {seen.shape[0]} x {seen.shape[1]}, so that heat is coarse. Earlier "
+            f"layers have finer maps{f': {earlier}' if earlier else ''}.",
             PixelwrightWarning,
             stacklevel=2,
         )

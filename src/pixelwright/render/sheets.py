@@ -133,7 +133,9 @@ def heat_sheet(
     below: Legend = [(heat_color(share), name) for share, name in scale.items()]
     if any(pixels is not None for _, _, pixels in heats):
         below.append((OUTLINE, "around the pixels that are explained"))
-    return _sheet(pictures, caption, [*below, *((_PAPER, note) for note in notes)])
+    # Five in a row would be a strip.
+    columns = 3 if len(pictures) > 4 else 0
+    return _sheet(pictures, caption, [*below, *((_PAPER, note) for note in notes)], columns)
 
 
 def contact_sheet(
