@@ -14,8 +14,9 @@ class Classifier(nn.Module):
     its return annotation, which is how a recipe is told from one of segmentation.
 
     Args:
-        encoder: From images "n c h w" to maps "n d h w"; its children in the order in which they
-            run, so that the upper ones can be opened alone.
+        encoder: From images "n c h w" to maps "n d h w", or to tokens "n t d" in transformers that
+            keep a class token; its children in the order in which they run, so that the upper ones
+            can be opened alone.
         head: From these maps to logits "n k".
     """
 
