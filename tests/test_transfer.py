@@ -248,7 +248,7 @@ def test_f63_one_value_to_normalise_by_is_refused_before_the_first_step(
 def test_f63_a_frozen_encoder_normalises_by_what_it_learnt(tmp_path: Path, weights: Path) -> None:
     model = f"timm-unet:encoder=test_resnet,widths=8,8,8,8,8,weights={weights}"
     subject = recipe(tiny.draw_folders(tmp_path), model, batch_size=1, crop=32, encoder="frozen")
-    assert build.training(subject).field.multiple == 32
+    assert build.training(subject).material.field.multiple == 32
 
 
 def test_a_run_starts_another_on_data_of_other_classes(tmp_path: Path) -> None:
