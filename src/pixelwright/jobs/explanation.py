@@ -21,7 +21,7 @@ from pixelwright.errors import (
 )
 from pixelwright.inference import explain as cam
 from pixelwright.jobs.label_prediction import TOP
-from pixelwright.jobs.prediction import _image_files, _pixels
+from pixelwright.jobs.prediction import image_files, pixel_values
 from pixelwright.jobs.watch import watched
 from pixelwright.run import Run
 from pixelwright.types import Event, OnEvent, Window
@@ -170,9 +170,9 @@ def explain(
     if isinstance(image, np.ndarray):
         if folder:
             _check_out([Path(_NAMELESS)], folder, overwrite)
-        return [_explained(asked, _pixels(image), None, folder)]
+        return [_explained(asked, pixel_values(image), None, folder)]
     given = [image] if isinstance(image, (str, Path)) else list(image)
-    files = _image_files([Path(item) for item in given])
+    files = image_files([Path(item) for item in given])
     if folder:
         _check_out(files, folder, overwrite)
     with watched(on_event) as tell:

@@ -97,14 +97,14 @@ def predict(
     check_options(model, tile=tile, flip=flip, together=snapshots or len(members) > 1)
     folder = Path(out) if out is not None else None
     if isinstance(image, np.ndarray):
-        array = _pixels(image)
+        array = pixel_values(image)
         if model.one_label:
             with watched(on_event) as tell:
                 return predict_labels(members, array, flip=flip, on_event=tell)[0][0]
         return _predict_one(model, array, None, folder, tile, probabilities)
     single = isinstance(image, (str, Path)) and not images.is_folder(image)
     given = [image] if isinstance(image, (str, Path)) else list(image)
-    files = _image_files([Path(item) for item in given])
+    files = image_files([Path(item) for item in given])
     with watched(on_event) as tell:
         if model.one_label:
             return _labels_of(members, files, folder, flip, overwrite, single, tell)
@@ -161,7 +161,7 @@ def _labels_of(
     return found[0] if single else found
 
 
-def _pixels(image: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
+def pixel_values(image: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
     """An array as pixel values.
 
     Raises:
@@ -224,7 +224,7 @@ def _npy(array: Float[np.ndarray, "k h w"]) -> bytes:
     return buffer.getvalue()
 
 
-def _image_files(given: list[Path]) -> list[Path]:
+def image_files(given: list[Path]) -> list[Path]:
     """The files named, and those in the folders named."""
     files: list[Path] = []
     for path in given:
