@@ -18,7 +18,7 @@ Sources = Annotated[
 Split = Annotated[str, typer.Option(help="Whose stored scores are compared.")]
 Score = Annotated[
     str | None,
-    typer.Option(help="mean_iou, mean_dice, pixel_accuracy, ... [default: the study's]."),
+    typer.Option(help="mean_iou, top1, mean_dice, top5, ... [default: the study's]."),
 ]
 Baseline = Annotated[
     str | None, typer.Option(metavar="CASE", help="Compare all with this case, not all with all.")

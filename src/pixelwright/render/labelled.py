@@ -79,10 +79,9 @@ def _paste(
     text: int,
 ) -> None:
     fitted = _fitted(three_channels(picture.image), side)
-    height, width = fitted.shape[:2]
     left, top = corner
-    at = left + (side - width) // 2, top + (side - height) // 2
-    sheet.paste(Image.fromarray(fitted), at)
+    # The bottom stands on the first line.
+    sheet.paste(Image.fromarray(fitted), (left, top + side - len(fitted)))
     font = _font(text)
     for number, words in enumerate(picture.lines):
         y = top + side + round((0.2 + 1.35 * number) * text)

@@ -18,14 +18,18 @@ import numpy as np
 from pixelwright.console import count
 from pixelwright.errors import CheckpointError, first_few
 from pixelwright.metrics.paired import Estimate, Trained, estimate, holm
-from pixelwright.metrics.scores import OF_DETAILS, number, span
+from pixelwright.metrics.told import number, span
 from pixelwright.render import palette
 from pixelwright.run import Run
 from pixelwright.study.case import (
     JUDGED,
+    LABELS,
     LOWER_IS_BETTER,
     Case,
+    Kind,
     check_same,
+    check_score,
+    kind_of,
     seed_of,
     stored,
 )
@@ -46,7 +50,7 @@ class Pair:
         b: The other.
         found: By how much `a` is better.
         p: Corrected for the number of pairs.
-        classes: By how much its IoU of every class is higher.
+        classes: By how much its IoU, or accuracy, of each class or superclass is higher.
     """
 
     a: Case
@@ -90,16 +94,26 @@ class Comparison:
         *,
         name: str = "",
         split: str = "val",
-        score: str = "mean_iou",
+        score: str | None = None,
         baseline: str | None = None,
         settings: Mapping[str, Sequence[str]] | None = None,
         failed: Sequence[str] = (),
     ) -> "Comparison":
         """Read the scores of the runs of every case.
 
+        Args:
+            cases: Runs by the name of their case.
+            name: Of the study.
+            split: Whose scores are read.
+            score: By which they are judged; None takes mean IoU of masks, and top-1 of labels.
+            baseline: The case that the others are compared with.
+            settings: What sets each case apart.
+            failed: Runs that are missing, a sentence each.
+
         Raises:
             CheckpointError: Scores of the split are missing.
-            DataError: They are not of the same images, masks and classes.
+            DataError: They are not of the same images, classes, and masks or labels.
+            RecipeError: They cannot be judged by this score.
         """
         scored = {run.path: stored(run, split) for runs in cases.values() for run in runs}
         missing = [path for path, scores in scored.items() if scores is None]
@@ -111,6 +125,8 @@ class Comparison:
             )
         found = {path: scores for path, scores in scored.items() if scores is not None}
         check_same(found)
+        score = score or kind_of(next(iter(found.values()))).score
+        check_score(score, found)
         listed = [
             Case(
                 case,
@@ -122,12 +138,6 @@ class Comparison:
             for case, runs in cases.items()
         ]
 
-        if score in OF_DETAILS and any(s.details is None for s in found.values()):
-            raise CheckpointError(
-                f"The scores of {first_few(p for p, s in found.items() if s.details is None)} hold "
-                f"no {JUDGED[score]}: they are older than that. Make them again with 'pixelwright "
-                f"evaluate'."
-            )
         sign = -1 if score in LOWER_IS_BETTER else 1
 
         def mean(case: Case) -> float:
@@ -143,8 +153,18 @@ class Comparison:
         return JUDGED[self.score]
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.cases[0].scores[0].names
+    def kind(self) -> Kind:
+        """Whether masks or labels were scored."""
+        return self.cases[0].kind
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The classes, or the superclasses where there are many classes."""
+        return self.cases[0].parts
+
+    @property
+    def part_of(self) -> str:
+        return "superclass" if self.cases[0].by_group else "class"
 
     @property
     def images(self) -> int:
@@ -156,17 +176,17 @@ class Comparison:
 
     @cached_property
     def _by_class(self) -> dict[str, Trained]:
-        return {case.name: case.trained("iou") for case in self.cases}
+        return {case.name: case.trained(self.kind.part) for case in self.cases}
 
     def mean(self, case: Case, score: str | None = None) -> Estimate:
         """The score of a case: its mean over seeds, and the interval over images and seeds."""
         if score is None or score == self.score:
-            return _within(estimate(self._trained[case.name]))
-        return _within(estimate(case.trained(score)))
+            return _within(estimate(self._trained[case.name]), self.score)
+        return _within(estimate(case.trained(score)), score)
 
     def class_means(self, case: Case) -> Estimate:
-        """The IoU of every class."""
-        return _within(estimate(self._by_class[case.name]))
+        """The IoU, or accuracy, of each of `parts`."""
+        return _within(estimate(self._by_class[case.name]), self.kind.part)
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
@@ -285,17 +305,17 @@ class Comparison:
         """Rows to print: a header, then every known score of one case each, mean over seeds."""
         means = {
             title: [number(float(self.mean(case, score).value)) for case in self.cases]
-            for score, title in JUDGED.items()
+            for score, title in self.kind.titles.items()
         }
         known = {title: column for title, column in means.items() if set(column) != {"n/a"}}
         names = [case.name for case in self.cases]
         return [("case", *known), *zip(names, *known.values(), strict=True)]
 
     def class_table(self) -> list[tuple[str, ...]]:
-        """Rows to print: a header of cases, then the IoU of one class each."""
+        """Rows to print: a header of cases, then the IoU, or accuracy, of one class each."""
         means = [self.class_means(case) for case in self.cases]
-        rows: list[tuple[str, ...]] = [("class", *(case.name for case in self.cases))]
-        for k, name in enumerate(self.classes):
+        rows: list[tuple[str, ...]] = [(self.part_of, *(case.name for case in self.cases))]
+        for k, name in enumerate(self.parts):
             rows.append((name, *(number(float(mean.value[k])) for mean in means)))
         return rows
 
@@ -326,8 +346,13 @@ class Comparison:
             "split": self.split,
             "score": self.score,
             "images": self.images,
-            "titles": dict(JUDGED),
-            "classes": list(self.classes),
+            "titles": dict(self.kind.titles),
+            "lower_is_better": [name for name in self.kind.titles if name in LOWER_IS_BETTER],
+            "counted": self.kind.counted,
+            "part": self.kind.part,
+            "part_title": self.kind.part_title,
+            "part_of": self.part_of,
+            "classes": list(self.parts),
             "colors": self._colors(),
             "baseline": self.baseline,
             "headline": self.headline(),
@@ -337,10 +362,12 @@ class Comparison:
         }
 
     def _colors(self) -> list[str]:
-        """Of the classes, as `red,green,blue`."""
+        """Of the classes, as `red,green,blue`; empty where they have none."""
+        if self.kind is LABELS:
+            return [""] * len(self.parts)
         told = self.cases[0].runs[0].info.get("colors")
-        fits = isinstance(told, list) and len(told) == len(self.classes)
-        colors = told if fits else palette(len(self.classes))
+        fits = isinstance(told, list) and len(told) == len(self.parts)
+        colors = told if fits else palette(len(self.parts))
         return [",".join(str(int(part)) for part in color) for color in colors or ()]
 
     def _case_json(self, case: Case) -> dict[str, Any]:
@@ -353,8 +380,8 @@ class Comparison:
             "runs": [str(run.path) for run in case.runs],
             "seconds": list(case.seconds),
             "by_seed": [_null(getattr(scores, self.score)) for scores in case.scores],
-            **{name: _ends(self.mean(case, name)) for name in JUDGED},
-            "iou": {name: _ends(by_class, k) for k, name in enumerate(self.classes)},
+            **{name: _ends(self.mean(case, name)) for name in self.kind.titles},
+            self.kind.part: {name: _ends(by_class, k) for k, name in enumerate(self.parts)},
         }
 
     def _pair_json(self, pair: Pair) -> dict[str, Any]:
@@ -366,7 +393,7 @@ class Comparison:
             "p_corrected": _null(pair.p),
             "better": pair.a.name if pair.differ else None,
             "verdict": self.verdict(pair),
-            "iou": {name: _ends(pair.classes, k) for k, name in enumerate(self.classes)},
+            self.kind.part: {name: _ends(pair.classes, k) for k, name in enumerate(self.parts)},
         }
 
     def _repr_html_(self) -> str:
@@ -388,9 +415,10 @@ def _chance(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _within(mean: Estimate) -> Estimate:
-    """A score's interval ends at 0 and 1."""
-    low, high = np.maximum(mean.low, 0.0), np.minimum(mean.high, 1.0)
+def _within(mean: Estimate, score: str) -> Estimate:
+    """A score's interval ends at 0 and 1; a log loss has no upper end."""
+    low = np.maximum(mean.low, 0.0)
+    high = mean.high if score == "log_loss" else np.minimum(mean.high, 1.0)
     return replace(mean, low=np.asarray(low), high=np.asarray(high))
 
 

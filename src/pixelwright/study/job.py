@@ -42,7 +42,8 @@ def compare(
         source: A study file, whose missing runs are trained first; or runs, or folders of runs,
             which are taken as seeds of one case where only their seeds differ.
         split: Whose stored scores are compared.
-        score: "mean_iou" or another of `study.case.JUDGED`; by default the study's, or mean IoU.
+        score: "mean_iou", "top1" or another of `study.case.JUDGED`; by default the study's, or
+            mean IoU of masks and top-1 of labels.
         baseline: Compare all cases with this one, instead of all with all.
         out: Where the result is written: by default the study's folder, or the next free
             `runs/compare-<number>`.
@@ -71,7 +72,7 @@ def compare(
             return write(result, study.out, pictures=pictures, on_event=tell)
         if settings or force or jobs != 1:
             raise RecipeError("Settings, force and jobs are for a study; these runs are trained.")
-        result = of_runs(paths, split=split, score=score or "mean_iou", baseline=baseline)
+        result = of_runs(paths, split=split, score=score, baseline=baseline)
         folder = Path(out) if out else Run.create(Path("runs"), "compare").path
         return write(result, folder, pictures=pictures, on_event=tell)
 
@@ -120,7 +121,7 @@ def of_runs(
     paths: Iterable[str | Path | Run],
     *,
     split: str = "val",
-    score: str = "mean_iou",
+    score: str | None = None,
     baseline: str | None = None,
 ) -> Comparison:
     """Compare finished runs; those whose recipes differ in nothing but the seed are one case.

@@ -14,8 +14,11 @@ from pixelwright.data import index
 from pixelwright.data.dataset import Dataset
 from pixelwright.errors import DataError, PixelwrightError, PixelwrightWarning, first_few
 from pixelwright.files import plain_name
+from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.run import Run
+from pixelwright.study import disagreements
+from pixelwright.study.case import LABELS
 from pixelwright.study.comparison import Comparison
 from pixelwright.types import Classes, Entry, Event, OnEvent
 
@@ -44,6 +47,9 @@ def write(result: Comparison, folder: Path, on_event: OnEvent) -> None:
     for old in folder.glob("*.jpg"):
         old.unlink()
     try:
+        if result.kind is LABELS:
+            disagreements.write(result, folder)
+            return
         shown, classes = _predicted(result, on_event)
     except PixelwrightError as error:
         warnings.warn(f"No pictures side by side: {error}", PixelwrightWarning, stacklevel=2)
@@ -76,7 +82,8 @@ def write(result: Comparison, folder: Path, on_event: OnEvent) -> None:
 def _predicted(result: Comparison, on_event: OnEvent) -> tuple[list[_Shown], Classes]:
     chosen = [case.typical(result.score) for case in result.cases]
     pairs = list(zip(result.cases, chosen, strict=True))
-    by_image = np.stack([case.scores[place].image_mean_iou() for case, place in pairs])
+    scored = [case.scores[place] for case, place in pairs]
+    by_image = np.stack([s.image_mean_iou() for s in scored if isinstance(s, Scores)])
     places = [(kind, place) for kind, those in _choose(by_image) for place in those]
     keys = result.cases[0].scores[0].keys
     runs = [case.runs[place] for case, place in pairs]

@@ -43,7 +43,7 @@ class _Head(BaseModel):
     name: str = Field("", pattern=r"^[^/\\]*$")
     baseline: str | None = None
     out: Path | None = None
-    score: str = "mean_iou"
+    score: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Study:
             is stopped half-way compares them all.
         settings: What sets each case apart, by its name.
         baseline: The case that the others are compared with; None compares all with all.
-        score: By which they are judged.
+        score: By which they are judged; None takes mean IoU of masks, and top-1 of labels.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Study:
     cells: tuple[Cell, ...]
     settings: Mapping[str, tuple[str, ...]]
     baseline: str | None
-    score: str
+    score: str | None
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -215,7 +215,7 @@ def _head(table: object, where: str) -> _Head:
         raise RecipeError(
             f"{where}: seeds = {list(head.seeds)} must be different and not negative."
         )
-    if head.score not in JUDGED:
+    if head.score is not None and head.score not in JUDGED:
         raise RecipeError(f"{where}: {unknown('score', head.score, JUDGED)}")
     return head
 

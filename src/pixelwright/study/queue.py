@@ -18,7 +18,7 @@ from pixelwright.files import write_text
 from pixelwright.run import Run
 from pixelwright.study.plan import Cell, Study
 from pixelwright.study.process import Training
-from pixelwright.types import Event, OnEvent
+from pixelwright.types import Event, OnEvent, chosen_score
 
 _LOOK_SECONDS = 5.0
 """Between two looks at the logs of the trainings."""
@@ -138,7 +138,9 @@ class _Queue:
         if training.exit_code() == 0 and cell.done:
             if not training.resumed:
                 self._took.setdefault(cell.case, []).append(training.seconds)
-            score = cell.run.scores("val").get(self._study.score)
+            table = cell.run.scores("val")
+            asked = self._study.score
+            score = table.get(asked) if asked else chosen_score(table, prefix="")[1]
             found = "n/a" if score is None else f"{score:.3f}"
             text = f"{cell.title}: {found} on val after {duration(training.seconds)}"
         else:
