@@ -12,6 +12,7 @@ from pixelwright.render import (
     shares_below,
     side_by_side,
 )
+from pixelwright.render.labelled import Labelled, labelled_sheet
 from pixelwright.types import IGNORE, Classes
 
 
@@ -126,3 +127,22 @@ def test_systems_stand_side_by_side_whatever_their_number() -> None:
     one = side_by_side(image, target, [("a", target)], classes)
     four = side_by_side(image, target, [(name, target) for name in "abcd"], classes)
     assert four.shape[0] * four.shape[1] > one.shape[0] * one.shape[1]
+
+
+def test_small_pictures_stand_in_rows_above_their_lines() -> None:
+    tiny_one = np.full((8, 8, 3), 200, np.uint8)
+    wide = np.full((50, 400, 1), 60, np.uint8)
+    pictures = [Labelled(tiny_one, ("oak", "93 % pine")), Labelled(wide, ("x" * 500,))]
+    sheet = labelled_sheet([("", pictures)], columns=2, side=64, text=10)
+    # Two columns of 64, the gap of half a line between them, a margin of one line around.
+    assert sheet.shape[1] == 2 * 10 + 2 * 64 + 5
+    assert (sheet[10:74, 10:74] == 200).all(), "enlarged to the whole side"
+    assert (sheet[66:74, 79:143] == 60).all(), "made smaller, on the line of the others"
+    assert (sheet[78:] < 128).any(), "the lines below"
+
+
+def test_groups_without_pictures_have_no_heading() -> None:
+    one = [Labelled(np.zeros((8, 8, 3), np.uint8), ("a",))]
+    alone = labelled_sheet([("first", one)])
+    assert np.array_equal(labelled_sheet([("first", one), ("second", [])]), alone)
+    assert len(labelled_sheet([("first", one), ("second", one)])) > 1.8 * len(alone)

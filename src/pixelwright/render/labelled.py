@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from pixelwright.render.colors import three_channels
-from pixelwright.render.sheets import _INK, _PALE_INK, _PAPER, _font, _shortened
+from pixelwright.render.letters import INK, PALE_INK, PAPER, letters, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ def labelled_sheet(
     gap, margin, line = text // 2, text, round(1.35 * text)
     width = 2 * margin + columns * side + (columns - 1) * gap
     heights = [_height(heading, pictures, columns, side, line) for heading, pictures in shown]
-    sheet = Image.new("RGB", (width, 2 * margin + sum(heights)), _PAPER)
+    sheet = Image.new("RGB", (width, 2 * margin + sum(heights)), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = margin
     for (heading, pictures), height in zip(shown, heights, strict=True):
         y = top
         if heading:
-            bold = _font(round(1.1 * text), bold=True)
-            title = _shortened(heading, bold, width - 2 * margin)
-            draw.text((margin, y), title, _INK, bold, anchor="la")
+            bold = letters(round(1.1 * text), bold=True)
+            title = shortened(heading, bold, width - 2 * margin)
+            draw.text((margin, y), title, INK, bold, anchor="la")
             y += round(1.6 * line)
         for place, picture in enumerate(pictures):
             row, column = divmod(place, columns)
@@ -82,11 +82,11 @@ def _paste(
     left, top = corner
     # The bottom stands on the first line.
     sheet.paste(Image.fromarray(fitted), (left, top + side - len(fitted)))
-    font = _font(text)
+    font = letters(text)
     for number, words in enumerate(picture.lines):
         y = top + side + round((0.2 + 1.35 * number) * text)
-        ink = _PALE_INK if number else _INK
-        draw.text((left, y), _shortened(words, font, side), ink, font, anchor="la")
+        ink = PALE_INK if number else INK
+        draw.text((left, y), shortened(words, font, side), ink, font, anchor="la")
 
 
 def _fitted(image: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "_ _ 3"]:

@@ -1,26 +1,20 @@
 """Pictures in a grid, with titles and legend: panels to compare, contact sheets."""
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from pixelwright.errors import shown
 from pixelwright.render.colors import HATCH, colorize, overlay, three_channels
 from pixelwright.render.heat import OUTLINE, heat_color, heat_over, outline
+from pixelwright.render.letters import INK, PALE_INK, PAPER, letters, shortened
 from pixelwright.types import IGNORE, Classes, Color
 
 _MISSED: Color = (230, 25, 110)
 _FALSE_ALARM: Color = (0, 190, 235)
-_PAPER: Color = (255, 255, 255)
-_INK: Color = (28, 32, 38)
-_PALE_INK: Color = (104, 112, 122)
 
 
 def comparison(
@@ -135,7 +129,7 @@ def heat_sheet(
         below.append((OUTLINE, "around the pixels that are explained"))
     # Five in a row would be a strip.
     columns = 3 if len(pictures) > 4 else 0
-    return _sheet(pictures, caption, [*below, *((_PAPER, note) for note in notes)], columns)
+    return _sheet(pictures, caption, [*below, *((PAPER, note) for note in notes)], columns)
 
 
 def contact_sheet(
@@ -186,11 +180,11 @@ def shares_below(
     lines = _legend_lines(legend, width - 2 * margin, size)
     block = 4 * size
     height = len(counts) * block + len(lines) * round(1.7 * size) + margin
-    below = Image.new("RGB", (width, height), _PAPER)
+    below = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(below)
     for row, (title, share) in enumerate(zip(counts, shares, strict=True)):
         y = row * block
-        draw.text((margin, y), title, _PALE_INK, _font(size), anchor="la")
+        draw.text((margin, y), title, PALE_INK, letters(size), anchor="la")
         stops = margin + np.cumsum([0, *share[order]]) * (width - 2 * margin)
         for k, start, stop in zip(order, stops[:-1], stops[1:], strict=True):
             if round(stop) > round(start):
@@ -244,7 +238,7 @@ def _class_legend(
     shown = sorted(occurring[:most]) if len(classes) > 12 else range(len(classes))
     legend: Legend = [(classes.colors[k], classes.names[k]) for k in shown]
     if len(classes) > 12 and len(occurring) > most:
-        legend.append((_PAPER, f"and {len(occurring) - most} more"))
+        legend.append((PAPER, f"and {len(occurring) - most} more"))
     if target is not None and (target == IGNORE).any():
         legend.append((None, "not counted"))
     return legend
@@ -297,17 +291,17 @@ def _sheet(
     top = margin + (round(1.5 * line) if caption else 0)
     bottom = len(lines) * line + (gap // 2 if lines else 0)
     height = top + rows * (title + cell_height) + (rows - 1) * gap + bottom + margin
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     if caption:
-        bold = _font(round(1.2 * size), bold=True)
-        text = _shortened(caption, bold, width - 2 * margin)
-        draw.text((margin, margin), text, _INK, bold, anchor="la")
+        bold = letters(round(1.2 * size), bold=True)
+        text = shortened(caption, bold, width - 2 * margin)
+        draw.text((margin, margin), text, INK, bold, anchor="la")
     for position, (text, picture) in enumerate(pictures):
         left = margin + position % columns * (cell_width + gap)
         y = top + position // columns * (title + cell_height + gap)
-        font = _font(size)
-        draw.text((left, y), _shortened(text, font, cell_width), _PALE_INK, font, anchor="la")
+        font = letters(size)
+        draw.text((left, y), shortened(text, font, cell_width), PALE_INK, font, anchor="la")
         sheet.paste(Image.fromarray(picture), (left, y + title))
     _draw_legend(draw, lines, margin, height - margin - len(lines) * line, size)
     return np.array(sheet)
@@ -321,7 +315,7 @@ def _columns(count: int, aspect: float) -> int:
 
 def _swatch(draw: ImageDraw.ImageDraw, x: int, y: int, size: int, color: Color | None) -> None:
     edge = (x, y, x + size, y + size)
-    if color != _PAPER:
+    if color != PAPER:
         draw.rectangle(edge, color or HATCH[0], HATCH[1] if color is None else None)
     if color is None:
         draw.line((x, y + size, x + size, y), HATCH[1], 2)
@@ -333,8 +327,8 @@ def _legend_lines(
     lines: list[list[tuple[Color | None, str, int]]] = []
     room = 0
     for color, name in legend:
-        text = _shortened(name, _font(size), width - 3 * size)
-        advance = round(_font(size).getlength(text) + 3 * size)
+        text = shortened(name, letters(size), width - 3 * size)
+        advance = round(letters(size).getlength(text) + 3 * size)
         if not lines or advance - round(1.2 * size) > room:
             lines.append([])
             room = width
@@ -355,24 +349,5 @@ def _draw_legend(
         x, y = left, top + number * line + (line - size) // 2
         for color, name, advance in row:
             _swatch(draw, x, y, size, color)
-            draw.text((x + 1.5 * size, y + size / 2), name, _INK, _font(size), anchor="lm")
+            draw.text((x + 1.5 * size, y + size / 2), name, INK, letters(size), anchor="lm")
             x += advance
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    text = shown(text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
-
-
-@lru_cache(maxsize=32)
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib ships: it has far more letters than Pillow's own font."""
-    found = importlib.util.find_spec("matplotlib")
-    assert found is not None and found.origin is not None, "matplotlib is a dependency"
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    fonts = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(str(fonts / name), size)
