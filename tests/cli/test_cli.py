@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +255,22 @@ def test_a_model_is_described_with_its_size_reach_and_options(say: Say) -> None:
         assert word in out
     fails(say("models", "unt"), "'unet'")
     fails(say("models", "unet:width=0"), "width=0")
+
+
+def test_a_classifier_is_described_with_its_trunk_and_the_pictures_it_takes(say: Say) -> None:
+    code, out, _ = say("models", "vgg16:width=0.125,norm=batch", "--classes", "10")
+    assert code == 0
+    words = " ".join(out.split())
+    # Of 3x3 windows with biases, an eighth of the channels each, and a scale and a shift for each.
+    widths = [3, 8, 8, 16, 16, *[32] * 3, *[64] * 6]
+    trunk = sum(9 * a * b + 3 * b for a, b in pairwise(widths))
+    assert f"{trunk + 650:,}: trunk {trunk:,}, head 650" in words
+    assert "one label to the whole image" in words
+    assert "64 maps of 1 x 1 of a picture of 32 x 32" in words
+    assert "from 32 x 32 on" in words
+    assert "224 x 224 only: set size=224" in " ".join(
+        say("models", "timm:name=vit_tiny_patch16_224")[1].split()
+    )
 
 
 def test_runs_of_an_empty_place_are_none(say: Say) -> None:
