@@ -66,6 +66,33 @@ def test_a_sheet_shows_labelled_pictures_and_counts_images(say: Say) -> None:
     assert "Did you mean 'val'?" in err
 
 
+def test_pictures_are_shown_as_a_training_varies_them(say: Say) -> None:
+    tiny.draw_cifar10(Path("cifar"))
+    Path("r.toml").write_text('data = "cifar10:root=cifar"\nmodel = "vgg16"\n', encoding="utf-8")
+
+    def shown(*settings: str) -> np.ndarray:
+        options = [word for setting in settings for word in ("--set", setting)]
+        given = "data", "show", "r.toml", "--crops", "--out", "sheet.png", "--count", 8
+        code, out, err = say(*given, *options)
+        assert (code, err) == (0, "")
+        assert "images" in out.splitlines()[0]
+        return images.read_image("sheet.png")
+
+    plain = shown("augment.flip=false")
+    assert plain.shape[1] >= 6 * 192
+    for settings in (
+        ["augment.shift=4"],
+        ["augment.mixup=1"],
+        ["train.views=2", "train.encoder=frozen", "augment.rotate=20"],
+    ):
+        varied = shown(*settings)
+        assert varied.shape == plain.shape
+        assert (varied != plain).any()
+    code, _, err = say("data", "show", "cifar", "--crops", "--set", "augment.shift=32")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+
+
 def test_f55_a_malicious_batch_is_one_line(say: Say) -> None:
     tiny.draw_cifar10(Path("cifar"))
     program = b"\x80\x02cos\nsystem\n(U\x10touch victim.flagtR."

@@ -5,6 +5,7 @@ Loaded only once a command runs.
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count as count_from
 from typing import NamedTuple
 
 import cv2
@@ -13,13 +14,17 @@ from jaxtyping import Int64, UInt8
 
 from pixelwright import render
 from pixelwright.console import count
+from pixelwright.data.augment import Augment
+from pixelwright.data.batches import ResidentLoader, views
 from pixelwright.data.counts import class_counts, label_counts
 from pixelwright.data.dataset import Dataset
 from pixelwright.data.loader import Loader
 from pixelwright.data.paste import Pasted
+from pixelwright.data.resident import Resident
 from pixelwright.errors import DataError, unknown
+from pixelwright.recipe import Recipe
 from pixelwright.render.labelled import Labelled, labelled_sheet
-from pixelwright.types import Classes, Entry, Index
+from pixelwright.types import Batch, Classes, Entry, Index
 
 _SIDE = 1280
 """Longest side in pixels up to which images are kept for the sheet; a dozen photographs fit."""
@@ -103,6 +108,42 @@ def _labelled(dataset: Dataset, caption: str) -> Picture:
         if isinstance(sample.target, int)
     ]
     return labelled_sheet([(caption, pictures)], columns=6, side=192, text=17)
+
+
+def whole_sheet(index: Index, recipe: Recipe, augment: Augment, number: int) -> Sheet:
+    """The first pictures of a training, each with one label, as it would see them.
+
+    Raises:
+        DataError: Pictures cannot be read, or are of several sizes.
+        RecipeError: They would move out of sight.
+    """
+    entries, classes, train = index.splits["train"], index.classes, recipe.train
+    pictures = Resident.of(entries, classes, recipe.channels, size=recipe.size)
+    if train.views:
+        batches = views(pictures, augment, train.views, recipe.seed)
+    else:
+        size = train.batch_size
+        loader = ResidentLoader(pictures, augment, batch_size=size, seed=recipe.seed)
+        batches = map(loader.batch, count_from())
+    shown: list[Labelled] = []
+    for batch in batches:
+        pairs = zip(batch.images, _names(batch, classes), strict=True)
+        shown += [Labelled(image, lines) for image, lines in pairs]
+        if len(shown) >= number:
+            break
+    caption = "pictures as the training sees them"
+    picture = labelled_sheet([(caption, shown[:number])], columns=6, side=192, text=17)
+    return Sheet(picture, class_counts(entries, classes).pixels)
+
+
+def _names(batch: Batch, classes: Classes) -> list[tuple[str, ...]]:
+    """The class of each picture and its key; of mixed ones, both classes and their shares."""
+    names, mix = [classes.names[label] for label in batch.targets.tolist()], batch.mix
+    if mix is None:
+        return list(zip(names, batch.keys, strict=True))
+    others = [classes.names[label] for label in mix.targets.tolist()]
+    said = f"{mix.share:.0%}", f"{1 - mix.share:.0%}"
+    return [(f"{said[0]} {a}", f"{said[1]} {b}") for a, b in zip(names, others, strict=True)]
 
 
 def crop_sheet(loader: Loader, number: int, *, caption: str) -> Sheet:

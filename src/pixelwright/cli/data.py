@@ -73,9 +73,10 @@ def show(
 ) -> None:
     """Write a contact sheet of images and their masks or labels, and count the classes.
 
-    With --crops it shows the first crops of a training, varied and pasted into as the recipe says.
+    With --crops it shows the first crops of a training, varied and pasted into as the recipe says;
+    pictures with one label it shows whole, as the training varies them.
     """
-    from pixelwright.cli._sheet import chosen, crop_sheet, sheet
+    from pixelwright.cli._sheet import chosen, crop_sheet, sheet, whole_sheet
     from pixelwright.cli._source import data_spec, recipe_to_show
     from pixelwright.console import Console
     from pixelwright.data.index import load
@@ -95,12 +96,16 @@ def show(
     with console.warnings_as_lines():
         if crops:
             from pixelwright.build.crops import training_crops
+            from pixelwright.build.labels import augmentation
 
             recipe = recipe_to_show(data, masks, settings or [])
             index = load(recipe.data)
             chosen(index, split)
-            caption = f"training crops of {recipe.train.crop} pixels"
-            shown = crop_sheet(training_crops(recipe, index), count, caption=caption)
+            if index.one_label:
+                shown = whole_sheet(index, recipe, augmentation(recipe), count)
+            else:
+                caption = f"training crops of {recipe.train.crop} pixels"
+                shown = crop_sheet(training_crops(recipe, index), count, caption=caption)
         else:
             index = load(data_spec(data, masks))
             shown = sheet(index, split, count)
