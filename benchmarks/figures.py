@@ -117,6 +117,20 @@ def keep_tuning(folder: Path, name: str) -> None:
     print(f"wrote {path.relative_to(ROOT)}")
 
 
+def keep_runs(runs: list[Run], name: str) -> None:
+    """Store what several runs came to, a line each."""
+    lines = ["| model | minutes planned for | steps | val mean IoU |", "|---|---|---|---|"]
+    for run in runs:
+        steps, planned = run.log()[-1]["step"], run.info.get("minutes")
+        score = run.scores("val")["mean_iou"]
+        model = Recipe.read(run.recipe_file).model
+        minutes = "" if planned is None else f"{planned:g}"
+        lines.append(f"| `{model}` | {minutes} | {steps:,} | {score:.3f} |")
+    path = RESULTS / f"study-{name}.md"
+    path.write_text("\n".join(lines) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
 def study(name: str) -> str:
     """The stored tables and verdicts of a study."""
     path = RESULTS / f"{name}.md"
@@ -159,11 +173,12 @@ def runs_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _minutes(r: Any) -> str:
+def _minutes(r: Any, unit: str = "") -> str:
     """What a run took; if that was more than planned, what its steps were planned for as well."""
     took, budget = r["minutes"], r.get("budget")
     late = budget is not None and took > 1.02 * budget
-    return f"{budget:g} planned, {took:g} with other work beside" if late else f"{took:g}"
+    planned = f"{budget:g}{unit} planned, " if late else ""
+    return f"{planned}{took:g}{unit}{' with other work beside' if late else ''}"
 
 
 def classes_table(name: str) -> str:
@@ -239,7 +254,7 @@ def expectation(name: str) -> str | None:
             f"IoU of {focus} {one['iou']:.3f} ({_percent(one['iou_low'], one['iou_high'])}), "
             f"Dice {one['dice']:.3f}, {about}"
         )
-    place = f"{_minutes(r)} min, {r['steps']:,} steps on {r['machine']}, {r['device']}"
+    place = f"{_minutes(r, ' min')}, {r['steps']:,} steps on {r['machine']}, {r['device']}"
     return f"# Expect: val {about};\n#   seed {r['seed']}; {place}; commit {r['commit']}.\n"
 
 
@@ -267,6 +282,9 @@ def main() -> None:
     studies = commands.add_parser("keep-study", help="store what a comparison found")
     studies.add_argument("folder", type=Path)
     studies.add_argument("name")
+    several = commands.add_parser("keep-runs", help="store what several runs came to")
+    several.add_argument("name")
+    several.add_argument("runs", type=Path, nargs="+")
     tunings = commands.add_parser("keep-tuning", help="store what a search found")
     tunings.add_argument("folder", type=Path)
     tunings.add_argument("name")
@@ -278,6 +296,9 @@ def main() -> None:
         return
     if options.command == "keep-study":
         keep_study(options.folder, options.name)
+        return
+    if options.command == "keep-runs":
+        keep_runs([Run.open(run) for run in options.runs], options.name)
         return
     if options.command == "keep-tuning":
         keep_tuning(options.folder, options.name)
