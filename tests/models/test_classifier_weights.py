@@ -1,6 +1,7 @@
 """Classifiers that start from others' files: VGG16 in every naming, networks of timm, runs."""
 
 import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -359,7 +360,7 @@ def test_f47_a_file_of_keras_of_another_network_is_refused(tmp_path: Path) -> No
 def test_without_h5py_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "a.h5").touch()
     with pytest.raises(CheckpointError, match=re.escape("pip install pixelwright[keras]")):
         start(PAPER, tmp_path / "a.h5")
