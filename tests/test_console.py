@@ -58,6 +58,15 @@ def watch(events: list[Event], *, quiet: bool = False) -> None:
 
 
 @pytest.mark.usefixtures("plain")
+def test_an_epoch_of_a_classifier_tells_its_top1(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"epoch": 2.0, "train_loss": 1.5, "val_loss": 1.25, "val_top1": 0.75, "score": 0.75}
+    watch([Event("epoch", row)])
+    assert capsys.readouterr().err.rstrip() == (
+        "epoch 2  train loss 1.5000  val loss 1.2500  top-1 0.7500"
+    )
+
+
+@pytest.mark.usefixtures("plain")
 def test_f43_without_a_terminal_a_job_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     watch(EVENTS)
     out, err = capsys.readouterr()

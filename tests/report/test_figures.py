@@ -53,3 +53,15 @@ def test_figures_of_the_page_take_its_colours_and_name_no_address() -> None:
 
 def test_equal_logs_give_equal_figures() -> None:
     assert loss_svg(rows(20)) == loss_svg(rows(20))
+
+
+def test_the_score_of_a_classifier_is_drawn_with_its_top5() -> None:
+    labels = [
+        {"kind": "epoch", "epoch": e, "val_top1": 0.1 * e, "val_top5": 0.2 * e, "best": e == 3}
+        for e in range(1, 5)
+    ]
+    svg = score_svg(labels)
+    for text in ("top-1", "validation, top-5", "kept: 0.300"):
+        assert text in svg
+    assert "mean IoU" not in svg
+    assert "top-5" not in score_svg(rows(5))

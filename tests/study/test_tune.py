@@ -45,10 +45,11 @@ def log(**row):
         file.write(json.dumps(row) + "\\n")
 log(kind="start", step=0, steps=100)
 lr = table.get("train", {}).get("lr", 1e-3)
+SCORE = "top1" if "class-folders" in table["data"] else "mean_iou"
 for step in range(10, 101, 10):
-    log(kind="epoch", step=step, val_mean_iou=lr * step / 100)
+    log(kind="epoch", step=step, **{f"val_{SCORE}": lr * step / 100})
     time.sleep(pause)
-json.dump({"mean_iou": lr}, open(path("scores-val.json"), "w"))
+json.dump({SCORE: lr}, open(path("scores-val.json"), "w"))
 log(kind="stop", why="", step=100)
 os.remove(path("lock"))
 """
@@ -125,6 +126,21 @@ def test_the_best_trial_is_found_and_its_recipe_written(file: Path, tmp_path: Pa
     page = (tmp_path / "out" / "tuning.html").read_text(encoding="utf-8")
     assert f"Trial {found.best.number} is best" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_classifiers_are_searched_by_their_top1(tmp_path: Path) -> None:
+    path = tmp_path / "tune.toml"
+    path.write_text(
+        f'data = "{tiny.draw_class_folders(tmp_path / "pictures")}"\nmodel = "convnet"\n'
+        f"[train]\nlr = 0.5\nsteps = 2\nbatch_size = 2\n[ranges]\n{RANGES}",
+        encoding="utf-8",
+    )
+    found = search(path, tmp_path / "best", 5)
+    assert found.best.score == max(trial.values["train.lr"] for trial in found.trials)
+    assert found.table()[0][2] == "top-1"
+    assert found.trials[0].curve[10] == 0.5
+    assert "top-1" in (tmp_path / "best" / "best.toml").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "best" / "tuning.json").read_text())["score"] == "top-1"
 
 
 def test_a_search_that_goes_on_proposes_what_one_in_one_go_does(
