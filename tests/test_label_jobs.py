@@ -12,9 +12,12 @@ import torch
 import tiny
 from pixelwright import build, jobs
 from pixelwright.build.features import cut
+from pixelwright.data.check import check
+from pixelwright.data.index import load_for_training
 from pixelwright.errors import CheckpointError, DataError, MachineError, PredictError, RecipeError
 from pixelwright.inference.labels import mean_of
 from pixelwright.metrics.labels import LabelScores
+from pixelwright.propose import propose
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
 from pixelwright.run import Run
@@ -256,3 +259,16 @@ def test_pictures_are_learnt_by_heart(data: Spec, tmp_path: Path) -> None:
 
     jobs.train(recipe(data, overfit=4, epochs=60), out=tmp_path / "run", on_event=listen)
     assert any("Learnt 4 images by heart" in note for note in notes)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_recipe_is_proposed_that_trains(tmp_path: Path, mixed: bool) -> None:
+    found = tiny.draw_class_folders(tmp_path, each=8)
+    if mixed:
+        for number, path in enumerate(pictures(found)):
+            tiny.save(path, np.full((40 + number, 50, 3), 5 * number % 256, np.uint8))
+    index = load_for_training(found)
+    proposed = propose(found, index, check(index))
+    assert (proposed.size is not None) == mixed
+    assert proposed.train.batch_size == 8
+    jobs.train(proposed.override(["train.steps=2"]), out=tmp_path / "run", on_event=silent)

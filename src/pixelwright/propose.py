@@ -37,7 +37,7 @@ def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
     trains faster; on one picture cut into blocks it also keeps the guard band narrow.
     """
     if index.one_label:
-        return _for_labels(data, findings)
+        return _for_labels(data, findings, len(index.splits["train"]))
     sides = [_smallest_side(index)]
     paired = index.guard is not None
     depth = 3 if paired or min(sides) < 192 else 4
@@ -75,8 +75,10 @@ def propose(data: Spec, index: Index, findings: Findings) -> Recipe:
     )
 
 
-def _for_labels(data: Spec, findings: Findings) -> Recipe:
+def _for_labels(data: Spec, findings: Findings, count: int) -> Recipe:
     """A recipe for pictures with one label each: whole pictures, brought to one size."""
+    # Of few pictures small batches, or the weights would hardly move in an epoch.
+    batch_size = min(max(count // 16, 8), 64)
     sides = sorted(min(size) for size, count in findings.sizes.items() for _ in range(count))
     median = sides[len(sides) // 2] if sides else SMALL
     one_size = len(findings.sizes) == 1 and median <= 2 * SMALL
@@ -90,7 +92,7 @@ def _for_labels(data: Spec, findings: Findings) -> Recipe:
         model=Spec("convnet", {**options, "block": "residual"}),
         loss="cross-entropy:smoothing=0.1",
         size=size,
-        train=Train(minutes=MINUTES, batch_size=64, lr=3e-3, clip=1.0, ema=0.99),
+        train=Train(minutes=MINUTES, batch_size=batch_size, lr=3e-3, clip=1.0, ema=0.99),
         augment=Augment(shift=max(seen // 8, 1), brightness=0.2, contrast=0.2, saturation=0.2),
     )
 

@@ -269,7 +269,7 @@ def test_a_classifier_is_described_with_its_trunk_and_the_pictures_it_takes(say:
     assert "64 maps of 1 x 1 of a picture of 32 x 32" in words
     assert "from 32 x 32 on" in words
     assert "224 x 224 only: set size=224" in " ".join(
-        say("models", "timm:name=vit_tiny_patch16_224")[1].split()
+        say("models", "timm:network=vit_tiny_patch16_224")[1].split()
     )
 
 

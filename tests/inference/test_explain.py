@@ -495,7 +495,7 @@ def test_a_region_too_large_for_one_pass_is_refused() -> None:
         "convnet:width=4",
         "vgg16:width=0.03125",
         "wide-resnet:depth=10,width=1",
-        "timm:name=resnet18",
+        "timm:network=resnet18",
     ],
 )
 @pytest.mark.parametrize("size", [None, 48])

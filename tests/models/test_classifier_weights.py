@@ -313,8 +313,8 @@ def test_weights_that_torchvision_fetched_before_are_found_by_name(tmp_path: Pat
         ("vgg16:width=0.5", "imagenet", r"of vgg16:width=0\.5, only of width 1"),
         ("vgg16", "IMAGENET1K_V2", "Did you mean 'IMAGENET1K_V1'"),
         ("vgg16", "none/a.h5", "no weights at none/a.h5"),
-        ("timm:name=resnet18", "imagenet", r"resnet18\.a1_in1k are not on this machine"),
-        ("timm:name=resnet18", "a1_in2k", "Did you mean 'a1_in1k'"),
+        ("timm:network=resnet18", "imagenet", r"resnet18\.a1_in1k are not on this machine"),
+        ("timm:network=resnet18", "a1_in2k", "Did you mean 'a1_in1k'"),
         ("convnet", "imagenet", "Nobody published weights 'imagenet' of the model convnet"),
     ],
 )
@@ -379,7 +379,7 @@ def test_a_file_of_timm_gives_a_classifier_of_the_same_classes_its_logits(
 ) -> None:
     reference = random(timm.create_model(name, num_classes=3))
     torch.save(reference.state_dict(), tmp_path / "a.pth")
-    network, found = start(f"timm:name={name}", tmp_path / "a.pth")
+    network, found = start(f"timm:network={name}", tmp_path / "a.pth")
     side = 160 if name == "test_vit" else 64
     with torch.no_grad():
         assert torch.equal(network(images(side)), reference(images(side)))
@@ -392,7 +392,7 @@ def test_a_file_of_timm_gives_a_classifier_of_the_same_classes_its_logits(
 def test_for_other_classes_only_the_last_layer_of_a_network_of_timm_is_new(tmp_path: Path) -> None:
     reference = random(timm.create_model("mobilenetv3_small_050", num_classes=7))
     torch.save(reference.state_dict(), tmp_path / "a.pth")
-    network, found = start("timm:name=mobilenetv3_small_050", tmp_path / "a.pth")
+    network, found = start("timm:network=mobilenetv3_small_050", tmp_path / "a.pth")
     theirs, own = reference.state_dict(), network.state_dict()
     new = {
         name
@@ -414,7 +414,7 @@ def test_positions_are_fitted_to_the_size_that_a_transformer_is_built_for(tmp_pa
         pretrained_cfg_overlay={"state_dict": reference.state_dict(), "num_classes": 3},
     ).eval()
     assert resized.pos_embed.shape < reference.pos_embed.shape
-    network, _ = start("timm:name=test_vit,size=64", tmp_path / "a.pth")
+    network, _ = start("timm:network=test_vit,size=64", tmp_path / "a.pth")
     with torch.no_grad():
         assert torch.equal(network(images()), resized(images()))
 

@@ -23,7 +23,7 @@ LABELS = [name for name in models if gives_one_label(name)]
 # Options that make a model small enough to test; its name alone where there are none.
 SMALL = {
     "convnet": "convnet:width=8",
-    "timm": "timm:name=test_resnet",
+    "timm": "timm:network=test_resnet",
     "vgg16": "vgg16:width=0.1",
     "wide-resnet": "wide-resnet:depth=10,width=1",
 }
@@ -35,8 +35,8 @@ TEXTS = [
     "convnet:width=8,norm=batch,block=residual,depth=2,pairs=2",
     "convnet:width=8,head=dense,hidden=16,dropout=0.2",
     "wide-resnet:depth=10,width=1,dropout=0.2,drop_path=0.2",
-    "timm:name=test_convnext,drop_path=0.1",
-    "timm:name=test_vit,size=32",
+    "timm:network=test_convnext,drop_path=0.1",
+    "timm:network=test_vit,size=32",
 ]
 CLASSES = 5
 
@@ -275,7 +275,7 @@ def test_a_separable_convolution_has_about_an_eighth_of_the_parameters() -> None
     ],
 )
 def test_the_logits_of_a_network_of_timm_are_the_librarys(text: str, given: dict) -> None:
-    model = build(f"timm:name={text}").eval()
+    model = build(f"timm:network={text}").eval()
     torch.manual_seed(5)
     name = text.partition(",")[0]
     reference = timm.create_model(name, num_classes=CLASSES, **given).eval()
@@ -290,7 +290,7 @@ def test_the_logits_of_a_network_of_timm_are_the_librarys(text: str, given: dict
 def test_networks_with_channels_last_give_maps_with_channels_first() -> None:
     name = "swin_tiny_patch4_window7_224"
     with torch.device("meta"):
-        model = build(f"timm:name={name}")
+        model = build(f"timm:network={name}")
         seen = model.encoder(torch.empty(1, 3, 224, 224))
     assert seen.shape == (1, 768, 7, 7)
     assert model.head(seen).shape == (1, CLASSES)
@@ -304,16 +304,16 @@ def test_the_smallest_picture_and_the_only_one_are_found() -> None:
 
     assert sizes("vgg16") == (32, None)
     assert sizes("convnet") == (4, None)
-    assert sizes("timm:name=vit_tiny_patch16_224") == (224, 224)
-    assert sizes("timm:name=vit_tiny_patch16_224,size=48") == (48, 48)
+    assert sizes("timm:network=vit_tiny_patch16_224") == (224, 224)
+    assert sizes("timm:network=vit_tiny_patch16_224,size=48") == (48, 48)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("name=resnet18,size=32", r"timm's resnet18 has no option size: leave it out\."),
-        ("name=vgg11,drop_path=0.1", r"timm's vgg11 has no option drop_path: leave it out\."),
-        ("name=crossvit_tiny_240", "cannot be taken apart into a trunk and a head"),
+        ("network=resnet18,size=32", r"timm's resnet18 has no option size: leave it out\."),
+        ("network=vgg11,drop_path=0.1", r"timm's vgg11 has no option drop_path: leave it out\."),
+        ("network=crossvit_tiny_240", "cannot be taken apart into a trunk and a head"),
     ],
 )
 def test_f47_a_network_of_timm_that_cannot_be_used_is_refused(options: str, said: str) -> None:
@@ -323,7 +323,7 @@ def test_f47_a_network_of_timm_that_cannot_be_used_is_refused(options: str, said
 
 
 def test_f47_a_misspelt_network_of_timm_is_answered_with_the_nearest() -> None:
-    (problem,) = models.problems(Spec.parse("timm:name=resnet43"))
+    (problem,) = models.problems(Spec.parse("timm:network=resnet43"))
     assert "Nearest: resnet34" in problem
 
 
@@ -331,8 +331,8 @@ def test_f47_a_misspelt_network_of_timm_is_answered_with_the_nearest() -> None:
     ("model", "size", "said"),
     [
         ("vgg16:width=0.1", 16, r"takes pictures of 32 x 32 or more, not of 16 x 16"),
-        ("timm:name=vit_tiny_patch16_224,size=48", 32, "of 48 x 48 only, not of 32 x 32"),
-        ("timm:name=test_vit", 40, "of 16 x 16 or 16 pixels more each time, not of 40 x 40"),
+        ("timm:network=vit_tiny_patch16_224,size=48", 32, "of 48 x 48 only, not of 32 x 32"),
+        ("timm:network=test_vit", 40, "of 16 x 16 or 16 pixels more each time, not of 40 x 40"),
     ],
 )
 def test_pictures_of_a_size_that_a_network_does_not_take_are_refused_before_the_first_step(

@@ -21,10 +21,10 @@ def encoder_of(text: str) -> nn.Module:
         ("convnet:width=4", "stage3"),
         ("convnet:width=4,block=residual,depth=2", "stage2"),
         ("wide-resnet:depth=10,width=1", "group3"),
-        ("timm:name=resnet18", "model.layer4"),
-        ("timm:name=test_convnext", "model.stages.3"),
-        ("timm:name=test_vit", "model.blocks.5"),
-        ("timm:name=mobilenetv3_small_050", "model.blocks.5"),
+        ("timm:network=resnet18", "model.layer4"),
+        ("timm:network=test_convnext", "model.stages.3"),
+        ("timm:network=test_vit", "model.blocks.5"),
+        ("timm:network=mobilenetv3_small_050", "model.blocks.5"),
         ("timm-unet:encoder=resnet18", "model.layer4"),
         ("smp:encoder=resnet18", "layer4"),
         ("mobilenet-unet", "model.blocks.6"),
@@ -52,7 +52,7 @@ def test_the_upper_block_of_a_vgg16_learns_alone_from_the_first_step_to_the_last
 
 
 def test_what_follows_the_upper_block_learns_with_it() -> None:
-    encoder = encoder_of("timm:name=test_vit")
+    encoder = encoder_of("timm:network=test_vit")
     Thaw(encoder, "upper").apply(0.0)
     open_ = {n for n, p in encoder.named_parameters() if p.requires_grad}
     assert open_ == {n for n in open_ if n.startswith(("model.blocks.5.", "model.norm."))}
@@ -62,5 +62,5 @@ def test_what_follows_the_upper_block_learns_with_it() -> None:
 
 def test_an_encoder_without_blocks_has_no_upper_one() -> None:
     with torch.device("meta"):
-        encoder = encoder_of("timm:name=vgg11")
+        encoder = encoder_of("timm:network=vgg11")
     assert Thaw(encoder, "upper").share(0.0) == 1

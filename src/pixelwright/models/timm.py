@@ -19,7 +19,7 @@ def timm(
     classes: int,
     channels: int,
     *,
-    name: EncoderName = "resnet50",
+    network: EncoderName = "resnet50",
     size: Annotated[int, Field(ge=1)] | None = None,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -29,7 +29,7 @@ def timm(
     Args:
         classes: Number of logits.
         channels: Number of input channels.
-        name: Of timm, such as resnet50, convnext_tiny, efficientnet_b0 or vit_tiny_patch16_224.
+        network: Of timm, such as resnet50, convnext_tiny, efficientnet_b0 or vit_tiny_patch16_224.
         size: Side of the pictures in pixels, for networks that are made for one size, such as ViT;
             their own unless told. The recipe's size brings pictures to it.
         dropout: Share of the features before the last layer silenced while training.
@@ -41,4 +41,4 @@ def timm(
     """
     told = {"size": size, "dropout": dropout, "drop_path": drop_path}
     given = {key: told[option] for key, option in OPTIONS.items() if told[option]}
-    return split(name, classes, channels, given)
+    return split(network, classes, channels, given)
