@@ -102,7 +102,8 @@ def write_label_pictures(
         images.write_jpeg(run.pictures / name, labelled_sheet(groups))
     hardest = [
         Labelled(picture(key), hard_lines(scores, places[key]))
-        for key, _ in scores.hardest(HARDEST_SHOWN)
+        for key, chance in scores.hardest(HARDEST_SHOWN)
+        if chance < 0.5
     ]
     if hardest:
         sheet = labelled_sheet([("", hardest)], columns=8, side=160, text=18)

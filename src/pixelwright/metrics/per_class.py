@@ -90,4 +90,4 @@ def wilson(
     whole = 1 + z**2 / n
     ends[some] = np.stack([(middle - reach) / whole, (middle + reach) / whole], axis=1)
     # Exactly so in theory, and nearly so in numbers.
-    return np.clip(ends, 0.0, 1.0)
+    return np.asarray(np.clip(ends, 0.0, 1.0))

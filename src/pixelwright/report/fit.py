@@ -53,7 +53,7 @@ def _rows(train: Told, validation: Told) -> list[tuple[str, float, float]]:
     rows = [(title, getattr(train, name), getattr(validation, name)) for title, name in names]
     if train.loss is not None and validation.loss is not None:
         rows.append(("loss", train.loss, validation.loss))
-    return rows
+    return [row for row in rows if not math.isnan(row[1] + row[2])]
 
 
 def _gap(train: Told | None, validation: Told | None) -> list[str]:

@@ -87,7 +87,7 @@ class Mirror:
                 image = images.read_image(path)
             except PixelwrightError:
                 continue
-            name = re.sub(r"^(hardest|typical)-", r"\1/", path.stem)
+            name = re.sub(r"^(hardest|typical|confused)-", r"\1/", path.stem)
             self._each("picture", name, image, *self._end)
         self._each("close")
 
