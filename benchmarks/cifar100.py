@@ -310,7 +310,7 @@ def speed(folder: Path, precision: str, quick: bool) -> list[dict[str, Any]]:
     rows = measure(
         PIPELINE, {"pixelwright": job("our pipeline"), **plain}, 10 if quick else 60, rounds
     )
-    for model in NETWORKS:
+    for model in NETWORKS[:1] if quick else NETWORKS:
         name = model.partition(":")[0] if model.startswith("convnet") else "WRN-16-2"
         ours = {"pixelwright": job("our loop", model)}
         alone = {
@@ -329,32 +329,43 @@ def speed(folder: Path, precision: str, quick: bool) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:
-    accuracies = "accuracy" in rows[0]
-    last = ("accuracy", "95% interval") if accuracies else ("x ours", "s per epoch")
+    """One row of the table for each, with the columns that it has figures for."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "case": lambda r: r["case"],
+        "system": lambda r: r["system"],
+        "images/s": lambda r: f"{r['throughput']:,.0f}",
+    }
+    if "accuracy" in rows[0]:
+        columns |= {
+            "top-1 in %": lambda r: f"{100 * r['accuracy']:.2f}",
+            "95 % interval": lambda r: (
+                "" if r["low"] is None else f"{100 * r['low']:.2f} to {100 * r['high']:.2f}"
+            ),
+            "of each seed": lambda r: " ".join(f"{100 * one:.2f}" for one in r["seeds"]),
+        }
+    else:
+        columns |= {
+            "ms a batch": lambda r: f"{1e3 * r['seconds']:.2f}",
+            "peak MB": lambda r: "" if r["peak_mb"] is None else f"{r['peak_mb']:.0f}",
+            "x ours": lambda r: f"{r['ratio']:.3f}",
+            "s an epoch": lambda r: f"{r['epoch']:.0f}" if "epoch" in r else "",
+        }
     table = Table(title=title)
-    for name in ("case", "system", "ms a batch", "images/s", "peak MB", *last):
+    for name in columns:
         left = name in ("case", "system")
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for r in rows:
-        if accuracies:
-            ends = "" if r["low"] is None else f"{100 * r['low']:.2f} to {100 * r['high']:.2f}"
-            told = f"{100 * r['accuracy']:.2f}", ends
-        else:
-            told = f"{r['ratio']:.3f}", f"{r['epoch']:.0f}" if "epoch" in r else ""
-        table.add_row(
-            r["case"],
-            r["system"],
-            f"{1e3 * BATCH / r['throughput']:.2f}",
-            f"{r['throughput']:,.0f}",
-            "" if r["peak_mb"] is None else f"{r['peak_mb']:.0f}",
-            *told,
-        )
-    Console(width=max(Console().width, 120)).print(table)
+        table.add_row(*(told(r) for told in columns.values()))
+    Console(width=max(Console().width, 140)).print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one short round; under a minute")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short round of the smaller network; under a minute",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--accuracy", type=float, metavar="MINUTES", help="train for so long")
