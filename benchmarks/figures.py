@@ -21,6 +21,7 @@ from typing import Any
 
 from pixelwright.recipe import Recipe
 from pixelwright.run import Run
+from pixelwright.types import chosen_score
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -119,11 +120,12 @@ def keep_tuning(folder: Path, name: str) -> None:
 
 def keep_runs(runs: list[Run], name: str) -> None:
     """Store what several runs came to, a line each."""
-    lines = ["| model | minutes planned for | steps | val mean IoU |", "|---|---|---|---|"]
+    title, _ = chosen_score(runs[0].scores("val"), "")
+    lines = [f"| model | minutes planned for | steps | val {title} |", "|---|---|---|---|"]
     for run in runs:
         steps, planned = run.log()[-1]["step"], run.info.get("minutes")
-        score = run.scores("val")["mean_iou"]
-        model = Recipe.read(run.recipe_file).model
+        _, score = chosen_score(run.scores("val"), "")
+        model = Recipe.read(run.recipe_file).model.without("weights")
         minutes = "" if planned is None else f"{planned:g}"
         lines.append(f"| `{model}` | {minutes} | {steps:,} | {score:.3f} |")
     path = RESULTS / f"study-{name}.md"
