@@ -232,6 +232,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "camvid-classes": lambda: classes_table("camvid-unet"),
     "load": lambda: benchmark_table("load"),
     "metrics": lambda: benchmark_table("metrics"),
+    "cifar100": lambda: benchmark_table("cifar100"),
     "train-step": lambda: benchmark_table("train_step"),
     "fcnn-pair-earth": lambda: fit_table("fcnn-pair-earth"),
 }
