@@ -200,6 +200,14 @@ def test_a_folder_gives_one_table_with_the_five_most_probable_classes(
         jobs.predict(run, folder, out=tmp_path / "out", on_event=silent)
 
 
+def test_an_option_for_masks_is_refused_by_a_classifier(run: Run) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(RecipeError, match="--probabilities is for networks"):
+        jobs.predict(run, picture, probabilities=True, on_event=silent)
+    with pytest.raises(RecipeError, match="--tile is for networks"):
+        jobs.predict(run, picture, tile=4, on_event=silent)
+
+
 def test_pictures_that_are_scaled_already_are_noticed(run: Run) -> None:
     scaled = np.random.default_rng(0).random((32, 32, 3))
     with pytest.raises(PredictError, match="scaled already"):

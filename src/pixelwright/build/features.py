@@ -168,18 +168,20 @@ class FeatureLoader:
         views, total = self._features.values.shape[:2]
         known, order = -1, np.arange(total)
         for step in count(start):
-            numbers, rounds = [], []
-            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
-                epoch, place = divmod(position, total)
+            first = step * self.batch_size
+            epochs, places = np.divmod(np.arange(first, first + self.batch_size), total)
+            numbers = np.empty_like(places)
+            for epoch in np.unique(epochs).tolist():
                 if epoch != known:
                     known = epoch
                     order = generator(self._seed, epoch, ORDER).random(total).argsort()
-                numbers.append(int(order[place]))
-                rounds.append(epoch % views)
+                here = epochs == epoch
+                numbers[here] = order[places[here]]
+            rounds = epochs % views
             yield Batch(
                 self._features.values[rounds, numbers].float(),
                 self._features.labels[numbers],
-                tuple(self._features.keys[number] for number in numbers),
+                tuple(self._features.keys[number] for number in numbers.tolist()),
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from pixelwright import build, images, render
-from pixelwright.errors import DataError, PredictError
+from pixelwright.errors import DataError, PredictError, RecipeError
 from pixelwright.files import write_bytes
 from pixelwright.jobs.evaluation import check_options
 from pixelwright.jobs.label_prediction import (
@@ -73,7 +73,7 @@ def predict(
         out: Where to write `<stem>.png` (class indices, with palette) and `<stem>.overlay.jpg`, or
             of a classifier `predictions.csv`; nothing is written without.
         tile: Most pixels to a side that the network sees at once.
-        probabilities: Also keep, and write, `<stem>.probabilities.npy`. A classifier always gives
+        probabilities: Also keep, and write, `<stem>.probabilities.npy`; a classifier always tells
             them.
         overwrite: Replace predictions that are there.
         flip: Let classifiers see every picture mirrored as well, and average.
@@ -95,6 +95,11 @@ def predict(
     members = build.load_members(opened, device, snapshots=snapshots)
     model = members[0]
     check_options(model, tile=tile, flip=flip, together=snapshots or len(members) > 1)
+    if model.one_label and probabilities:
+        raise RecipeError(
+            "--probabilities is for networks that give every pixel a class; predictions.csv always "
+            "holds those of a classifier. Leave it out."
+        )
     folder = Path(out) if out is not None else None
     if isinstance(image, np.ndarray):
         array = pixel_values(image)
