@@ -1,7 +1,9 @@
 """CIFAR-100 on a CPU: ours beside a plain PyTorch loop of the same networks.
 
     python benchmarks/cifar100.py --quick --json cifar100.json
+    python benchmarks/cifar100.py --pace
     python benchmarks/cifar100.py --accuracy 10 --seeds 3 --json cifar100-accuracy.json
+    python benchmarks/cifar100.py --accuracy 10 --steps 2600 2300 --json cifar100-accuracy.json
 
 "pipeline" makes batches of 128 pictures, moved by up to 4 pixels and mirrored, and normalises them;
 "network" does steps on a batch that lies ready; "both" trains. Ours is what a recipe builds; the
@@ -15,7 +17,9 @@ rounds by the clock. Before a round is timed, so many batches are used that none
 
 `--accuracy` trains recipes/cifar100-quick.toml and the plain loop for so many minutes each, seed by
 seed in turn, and tells the validation accuracy of the same held-out pictures with the interval of
-its mean over seeds. Loading data counts for both, scoring only for ours.
+its mean over seeds. Loading data counts for both, scoring only for ours. With `--steps OURS PLAIN`
+they train for so many steps instead, as many as `--pace` found to fit into the minutes when nothing
+else ran: then what else runs changes no result.
 
 The pictures are those of shared/data/cifar100 where that lies beside the checkout, and drawn ones
 elsewhere.
@@ -37,20 +41,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
+from cifar100_pictures import CLASSES, lay_out
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
-MOSAICS = ROOT.parent / "shared" / "data" / "cifar100"
-BATCH, CLASSES, AHEAD = 128, 100, 5
+BATCH = 128
 EXERCISE_SECONDS, EXERCISE_IMAGES = 35.0, 45_000
 """What the exercise quotes for an epoch of VGG16 on its GPU, and the images of an epoch."""
 
 NETWORKS = ("convnet:width=32,norm=batch", "wide-resnet:depth=16,width=2")
 VGG = "vgg16:head=dense"
 PIPELINE = "pipeline"
+ALONE = ("network alone", "network alone, PyTorch's settings")
 
 Step = Callable[[], object]
 
@@ -73,32 +75,6 @@ class Job(NamedTuple):
     precision: str
     size: int | None = None
     workers: int = 0
-
-
-def pictures(each: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 "n 32 32 3" and fine labels, so many of each class."""
-    found = []
-    rng = np.random.default_rng(0)
-    for path in sorted(MOSAICS.glob("*.webp")):
-        sheet = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        tiles = sheet.reshape(20, 32, 25, 32, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3)
-        found.append(tiles[:each])
-    for _ in range(CLASSES - len(found)):
-        coarse = rng.integers(0, 256, (each, 5, 5, 3), np.uint8)
-        found.append(np.stack([cv2.resize(one, (32, 32)) for one in coarse]))
-    return np.concatenate(found), np.repeat(np.arange(CLASSES), each)
-
-
-def lay_out(folder: Path, each: int) -> None:
-    """The binary version of CIFAR-100: coarse label, fine label, red, green and blue planes."""
-    from pixelwright.data.layouts.cifar100 import COARSE_OF_FINE
-
-    images, fine = pictures(each)
-    order = np.random.default_rng(0).permutation(len(fine))
-    images, fine = images[order], fine[order]
-    labels = np.stack([np.array(COARSE_OF_FINE)[fine], fine], 1).astype(np.uint8)
-    planes = images.transpose(0, 3, 1, 2).reshape(len(fine), -1)
-    (folder / "train.bin").write_bytes(np.concatenate([labels, planes], 1).tobytes())
 
 
 def recipe(job: Job) -> Any:
@@ -245,9 +221,18 @@ def start(job: Job) -> None:
     _step.append(SYSTEMS[job.system](job))
 
 
-def one_round(count: int) -> float:
-    """Seconds of a batch."""
-    for _ in range(AHEAD):
+def is_ready() -> bool:
+    return bool(_step)
+
+
+def ahead(job: Job) -> int:
+    """Batches to use before a round is timed: one, and as many as may lie ready."""
+    return 1 + (2 if job.system.startswith("our") else 2 * job.workers)
+
+
+def one_round(before: int, count: int) -> float:
+    """Seconds of a batch, after so many that are not timed."""
+    for _ in range(before):
         _step[0]()
     begin = time.perf_counter()
     for _ in range(count):
@@ -275,7 +260,11 @@ def measure(case: str, jobs: dict[str, Job], count: int, rounds: int) -> list[di
             stack.enter_context(ProcessPoolExecutor(1, context, initializer=start, initargs=(job,)))
             for job in jobs.values()
         ]
-        times = [[p.submit(one_round, count).result() for p in pools] for _ in range(rounds)]
+        # All begin at once: importing is most of what a short run takes.
+        for begun in [pool.submit(is_ready) for pool in pools]:
+            begun.result()
+        turns = list(zip(pools, map(ahead, jobs.values()), strict=True))
+        times = [[p.submit(one_round, n, count).result() for p, n in turns] for _ in range(rounds)]
         peaks = [pool.submit(peak_mb).result() for pool in pools]
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     return [
@@ -301,27 +290,27 @@ def name_of(workers: int) -> str:
 
 def speed(folder: Path, precision: str, quick: bool) -> list[dict[str, Any]]:
     workers = (0, 1) if quick else (0, 1, 2)
-    rounds = 1 if quick else 9
+    rounds = 1 if quick else 5
 
     def job(system: str, model: str = "", at: int = 0, size: int | None = None) -> Job:
         return Job(system, model, folder, precision, size, at)
 
     plain = {name_of(n): job("plain pipeline", at=n) for n in workers}
     rows = measure(
-        PIPELINE, {"pixelwright": job("our pipeline"), **plain}, 10 if quick else 60, rounds
+        PIPELINE, {"pixelwright": job("our pipeline"), **plain}, 10 if quick else 40, rounds
     )
     for model in NETWORKS[:1] if quick else NETWORKS:
-        name = model.partition(":")[0] if model.startswith("convnet") else "WRN-16-2"
+        small = model.startswith("convnet")
+        name = model.partition(":")[0] if small else "WRN-16-2"
         ours = {"pixelwright": job("our loop", model)}
-        alone = {
-            key: job(key, model) for key in ("network alone", "network alone, PyTorch's settings")
-        }
-        plain = {name_of(n): job("plain loop", model, n) for n in workers}
-        rows += measure(name, ours | alone | plain, 3 if quick else 12, rounds)
+        # The wide one takes three times as long: only what the small one showed to matter.
+        alone = {key: job(key, model) for key in ALONE[: 2 if small else 1]}
+        plain = {name_of(n): job("plain loop", model, n) for n in workers[: 3 if small else 2]}
+        rows += measure(name, ours | alone | plain, 3 if quick else 10 if small else 6, rounds)
     for size in (None,) if quick else (None, 64):
         case = f"VGG16, upper block, {size or 32}x{size or 32}"
         ours = {"pixelwright": job("our loop", VGG, size=size)}
-        [found] = measure(case, ours, 1 if quick else 3, 1 if quick else 5)
+        [found] = measure(case, ours, 1 if quick else 3, 1 if quick else 3)
         quoted = EXERCISE_SECONDS * BATCH / EXERCISE_IMAGES
         gpu = row(case, "GPU of the exercise", quoted, None, quoted / found["seconds"])
         rows += [r | {"epoch": r["seconds"] / BATCH * EXERCISE_IMAGES} for r in (found, gpu)]
@@ -359,33 +348,45 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
     Console(width=max(Console().width, 140)).print(table)
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="one short round of the smaller network; under a minute",
-    )
+    parser.add_argument("--quick", action="store_true", help="one short round; under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--accuracy", type=float, metavar="MINUTES", help="train for so long")
+    parser.add_argument("--pace", action="store_true", help="tell what --steps to take")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs=2,
+        metavar=("OURS", "PLAIN"),
+        help="of each, for --accuracy: instead of its minutes by the clock",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each, for --accuracy")
     parser.add_argument("--plain-model", default="", help="of the plain loop; that of the recipe")
     parser.add_argument("--plain-workers", type=int, default=1)
     parser.add_argument("--plain-lr", type=float, default=0.1)
-    options = parser.parse_args()
-    real = len(list(MOSAICS.glob("*.webp"))) == CLASSES
-    kind = "CIFAR-100" if real else "drawn pictures"
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lay_out(folder, 500 if options.accuracy or not options.quick else 50)
-        if options.accuracy:
-            from cifar100_accuracy import Plain, accuracy
+        trains = options.accuracy or options.pace
+        real = lay_out(folder, 500 if trains or not options.quick else 50)
+        if trains:
+            from cifar100_accuracy import Plain, Race, accuracy, pace
 
             plain = Plain(options.plain_model, options.plain_workers, options.plain_lr)
-            rows = accuracy(folder, options.accuracy, options.seeds, plain)
+            race = Race(options.accuracy or 10.0, options.steps and tuple(options.steps))
+            if options.pace:
+                pace(folder, race.minutes, plain)
+                return
+            rows = accuracy(folder, race, options.seeds, plain)
         else:
             rows = speed(folder, options.precision, options.quick)
+    kind = "CIFAR-100" if real else "drawn pictures"
     show(rows, f"batches of {BATCH} of {kind}, {os.cpu_count()} cores")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n")

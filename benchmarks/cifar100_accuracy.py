@@ -1,15 +1,34 @@
-"""Validation accuracy on CIFAR-100 after so many minutes: a recipe of ours, and a plain loop."""
+"""Validation accuracy on CIFAR-100 after so many minutes: a recipe of ours, and a plain loop.
+
+By the clock, as is wanted, or after fixed steps of each. By the clock, whatever else runs takes
+steps away from the one whose turn it is, and three seeds would tell of the machine as much as of
+the trainings. So `pace` tells on a quiet machine how many steps of each fit into the minutes, with
+the start, validations and scores of ours, and a race over as many steps may then share it.
+"""
 
 import math
 import multiprocessing
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cifar100-quick.toml"
+
+
+class Race(NamedTuple):
+    """What is raced over.
+
+    Args:
+        minutes: Of each training, from the start of its process.
+        steps: Of ours and of the plain loop, instead of the clock; None is by the clock.
+    """
+
+    minutes: float
+    steps: tuple[int, int] | None = None
 
 
 class Plain(NamedTuple):
@@ -25,25 +44,37 @@ class Plain(NamedTuple):
     workers: int
     lr: float
 
+    def filled(self) -> "Plain":
+        from pixelwright.recipe import Recipe
 
-def train_ours(folder: Path, minutes: float, seed: int, out: Path) -> dict[str, float]:
+        return self._replace(model=self.model or str(Recipe.read(RECIPE).model))
+
+
+def our_recipe(folder: Path, settings: list[str]) -> Any:
+    import pixelwright as pw
+
+    return pw.Recipe.read(RECIPE).override([f"data.root={folder}", "device=cpu", *settings])
+
+
+def train_ours(folder: Path, race: Race, seed: int, out: Path) -> dict[str, float]:
     """Wall seconds, images seen and validation accuracy of our recipe."""
     begin = time.monotonic()
     import pixelwright as pw
 
-    settings = [f"data.root={folder}", f"train.minutes={minutes}", f"seed={seed}", "device=cpu"]
-    chosen = pw.Recipe.read(RECIPE).override(settings)
+    length = [f"train.minutes={race.minutes}"]
+    if race.steps:
+        length = ["train.minutes=none", f"train.steps={race.steps[0]}"]
+    chosen = our_recipe(folder, [*length, f"seed={seed}"])
     run = pw.train(chosen, out=out, on_event=lambda event: None)
     seconds = time.monotonic() - begin
     images = run.log()[-1]["step"] * chosen.train.batch_size
     return {"accuracy": run.scores("val")["top1"], "seconds": seconds, "images": images}
 
 
-def train_plain(folder: Path, minutes: float, seed: int, plain: Plain) -> dict[str, float]:
-    """The same of the plain loop, on the same pictures, and the same of them held out."""
-    begin = time.monotonic()
+def plain_parts(folder: Path, seed: int, plain: Plain) -> tuple[Any, Any, Any]:
+    """Learner, pictures to learn from and those held out: the same as ours."""
     import torch
-    from plain_loop import BATCH, UNVARIED, VARIED, Learner, Pictures, precision_of, train_for
+    from plain_loop import UNVARIED, VARIED, Learner, Pictures, precision_of
 
     from pixelwright.data import index
     from pixelwright.data.resident import Resident
@@ -54,37 +85,113 @@ def train_plain(folder: Path, minutes: float, seed: int, plain: Plain) -> dict[s
     train, val = (Resident.of(found.splits[split], found.classes) for split in ("train", "val"))
     torch.manual_seed(seed)
     network = models.build(Spec.parse(plain.model), classes=len(found.classes), channels=3)
-    learner = Learner(network, precision_of("auto"), plain.lr)
-    data = Pictures(train.images, train.labels, VARIED)
-    steps = train_for(learner, data, plain.workers, begin + 60 * minutes)
+    varied = Pictures(train.images, train.labels, VARIED)
+    unvaried = Pictures(val.images, val.labels, UNVARIED)
+    return Learner(network, precision_of("auto"), plain.lr), varied, unvaried
+
+
+def train_plain(folder: Path, race: Race, seed: int, plain: Plain) -> dict[str, float]:
+    """The same of the plain loop, which is scored after its time."""
+    begin = time.monotonic()
+    from plain_loop import BATCH, train
+
+    learner, varied, unvaried = plain_parts(folder, seed, plain)
+    started = time.monotonic()
+    left = begin + 60 * race.minutes - started
+
+    def along(steps: int) -> float:
+        return steps / race.steps[1] if race.steps else (time.monotonic() - started) / left
+
+    steps = train(learner, varied, plain.workers, along)
     seconds = time.monotonic() - begin
-    accuracy = learner.accuracy(Pictures(val.images, val.labels, UNVARIED))
+    accuracy = learner.accuracy(unvaried)
     return {"accuracy": accuracy, "seconds": seconds, "images": steps * BATCH}
 
 
-def accuracy(folder: Path, minutes: float, seeds: int, plain: Plain) -> list[dict[str, Any]]:
+def seconds_of(step: Callable[[], object], seconds: float) -> float:
+    """The mean of steps over so many seconds, waits for data included; ten before do not count."""
+    for _ in range(10):
+        step()
+    begin, steps = time.monotonic(), 0
+    while (taken := time.monotonic() - begin) < seconds:
+        step()
+        steps += 1
+    return taken / steps
+
+
+def our_pace(folder: Path, minutes: float, seconds: float) -> dict[str, float]:
+    """Steps that `pixelwright train` would plan for the minutes, and what it plans them by."""
+    begin = time.monotonic()
+    import pixelwright
+
+    pixelwright.share_cores()
+    from pixelwright import build
+    from pixelwright.training import loop, measure
+
+    chosen = our_recipe(folder, [])
+    training = build.training(chosen)
+    trainee, source = training.trainee, training.loader.batches()
+    start = time.monotonic() - begin
+
+    def step() -> None:
+        loop.train_step(trainee, next(source), accumulate=1, clip=chosen.train.clip)
+        if trainee.ema:
+            trainee.ema.update(trainee.model, 1)
+
+    found = measure.Pace(seconds_of(step, seconds), training.validation_seconds(trainee.kept))
+    # The pace is timed, and time for scores and report reserved, as in jobs/training.py.
+    left = 60 * minutes - start - 10 - (4 * found.validation + 12)
+    steps, every = measure.steps_within(left, found)
+    return {"start": start, **found.__dict__, "steps": steps, "validate_every": every}
+
+
+def plain_pace(folder: Path, minutes: float, seconds: float, plain: Plain) -> dict[str, float]:
+    """Steps of the plain loop that fit into the minutes: all that its start leaves."""
+    begin = time.monotonic()
+    from plain_loop import batches
+
+    learner, varied, _ = plain_parts(folder, 0, plain)
+    source = batches(varied, plain.workers)
+    first = next(source)
+    start = time.monotonic() - begin
+    learner.step(*first)
+    one = seconds_of(lambda: learner.step(*next(source)), seconds)
+    return {"start": start, "step": one, "steps": int((60 * minutes - start) / one)}
+
+
+def alone(work: Callable[..., dict[str, float]], *given: object) -> dict[str, float]:
+    """What it returns in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
+
+
+def pace(folder: Path, minutes: float, plain: Plain, seconds: float = 40.0) -> None:
+    """Print how many steps of each fit into the minutes, timed for so many seconds each."""
+    print("ours:", alone(our_pace, folder, minutes, seconds), flush=True)
+    print("plain:", alone(plain_pace, folder, minutes, seconds, plain.filled()))
+
+
+def accuracy(folder: Path, race: Race, seeds: int, plain: Plain) -> list[dict[str, Any]]:
     """Both, seed by seed in turn, each training in a process of its own.
 
     Args:
         folder: Where the binary version of CIFAR-100 lies.
-        minutes: Of each training, from the start of its process; the plain loop is scored after.
+        race: By the clock or over steps.
         seeds: Trainings of each.
         plain: The plain loop.
     """
-    from pixelwright.recipe import Recipe
-
-    plain = plain._replace(model=plain.model or str(Recipe.read(RECIPE).model))
+    plain = plain.filled()
     found: dict[str, list[dict[str, float]]] = {"pixelwright": [], f"plain, {plain.model}": []}
     for seed in range(seeds):
-        works = (
-            (train_ours, (folder, minutes, seed, folder / f"run-{seed}")),
-            (train_plain, (folder, minutes, seed, plain)),
+        works: tuple[tuple[Any, ...], ...] = (
+            (train_ours, folder, race, seed, folder / f"run-{seed}"),
+            (train_plain, folder, race, seed, plain),
         )
-        for name, (work, given) in zip(found, works, strict=True):
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                found[name].append(pool.submit(work, *given).result())
+        for name, work in zip(found, works, strict=True):
+            found[name].append(alone(*work))
             print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr)
-    case = f"validation top-1 after {minutes:g} min"
+    length = f"{race.minutes:g} min" + (" of steps" if race.steps else "")
+    case = f"validation top-1 after {length}"
     return [{"case": case, "system": name, **summary(each)} for name, each in found.items()]
 
 
