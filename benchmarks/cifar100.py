@@ -1,9 +1,7 @@
 """CIFAR-100 on a CPU: ours beside a plain PyTorch loop of the same networks.
 
     python benchmarks/cifar100.py --quick --json cifar100.json
-    python benchmarks/cifar100.py --pace
     python benchmarks/cifar100.py --accuracy 10 --seeds 3 --json cifar100-accuracy.json
-    python benchmarks/cifar100.py --accuracy 10 --steps 2600 2300 --json cifar100-accuracy.json
 
 "pipeline" makes batches of 128 pictures, moved by up to 4 pixels and mirrored, and normalises them;
 "network" does steps on a batch that lies ready; "both" trains. Ours is what a recipe builds; the
@@ -19,7 +17,7 @@ rounds by the clock. Before a round is timed, so many batches are used that none
 seed in turn, and tells the validation accuracy of the same held-out pictures with the interval of
 its mean over seeds. Loading data counts for both, scoring only for ours. With `--steps OURS PLAIN`
 they train for so many steps instead, as many as `--pace` found to fit into the minutes when nothing
-else ran: then what else runs changes no result.
+else ran: then what else runs changes no result, and several may train `--at-once`.
 
 The pictures are those of shared/data/cifar100 where that lies beside the checkout, and drawn ones
 elsewhere.
@@ -366,7 +364,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plain-model", default="", help="of the plain loop; that of the recipe")
     parser.add_argument("--plain-workers", type=int, default=1)
     parser.add_argument("--plain-lr", type=float, default=0.1)
-    return parser.parse_args()
+    parser.add_argument("--at-once", type=int, default=1, help="trainings, with --steps")
+    options = parser.parse_args()
+    if options.at_once > 1 and not options.steps:
+        parser.error("--at-once needs --steps: by the clock, trainings must not share the cores")
+    return options
 
 
 def main() -> None:
@@ -383,7 +385,7 @@ def main() -> None:
             if options.pace:
                 pace(folder, race.minutes, plain)
                 return
-            rows = accuracy(folder, race, options.seeds, plain)
+            rows = accuracy(folder, race, options.seeds, plain, options.at_once)
         else:
             rows = speed(folder, options.precision, options.quick)
     kind = "CIFAR-100" if real else "drawn pictures"

@@ -3,16 +3,18 @@
 By the clock, as is wanted, or after fixed steps of each. By the clock, whatever else runs takes
 steps away from the one whose turn it is, and three seeds would tell of the machine as much as of
 the trainings. So `pace` tells on a quiet machine how many steps of each fit into the minutes, with
-the start, validations and scores of ours, and a race over as many steps may then share it.
+the start, validations and scores of ours, and a race over as many steps may then share it, and
+train several at once.
 """
 
 import math
 import multiprocessing
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,7 +173,9 @@ def pace(folder: Path, minutes: float, plain: Plain, seconds: float = 40.0) -> N
     print("plain:", alone(plain_pace, folder, minutes, seconds, plain.filled()))
 
 
-def accuracy(folder: Path, race: Race, seeds: int, plain: Plain) -> list[dict[str, Any]]:
+def accuracy(
+    folder: Path, race: Race, seeds: int, plain: Plain, at_once: int = 1
+) -> list[dict[str, Any]]:
     """Both, seed by seed in turn, each training in a process of its own.
 
     Args:
@@ -179,17 +183,26 @@ def accuracy(folder: Path, race: Race, seeds: int, plain: Plain) -> list[dict[st
         race: By the clock or over steps.
         seeds: Trainings of each.
         plain: The plain loop.
+        at_once: Trainings that share the cores; one by the clock.
     """
     plain = plain.filled()
     found: dict[str, list[dict[str, float]]] = {"pixelwright": [], f"plain, {plain.model}": []}
-    for seed in range(seeds):
-        works: tuple[tuple[Any, ...], ...] = (
-            (train_ours, folder, race, seed, folder / f"run-{seed}"),
-            (train_plain, folder, race, seed, plain),
-        )
-        for name, work in zip(found, works, strict=True):
-            found[name].append(alone(*work))
-            print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr)
+
+    def work(seed: int, name: str) -> None:
+        if name == "pixelwright":
+            result = alone(train_ours, folder, race, seed, folder / f"run-{seed}")
+        else:
+            result = alone(train_plain, folder, race, seed, plain)
+        found[name].append(result | {"seed": seed})
+        print(f"seed {seed}, {name}: {result}", file=sys.stderr, flush=True)
+
+    if at_once > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // at_once, 1))
+    with ThreadPoolExecutor(at_once) as pool:
+        for done in [pool.submit(work, s, name) for s in range(seeds) for name in found]:
+            done.result()
+    for each in found.values():
+        each.sort(key=lambda one: one["seed"])
     length = f"{race.minutes:g} min" + (" of steps" if race.steps else "")
     case = f"validation top-1 after {length}"
     return [{"case": case, "system": name, **summary(each)} for name, each in found.items()]
