@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 HOUSE = SOURCE / "pixelwright"
 
-NOUNS = {"errors", "types", "registry", "files"}
+NOUNS = {"errors", "types", "registry", "files", "memory"}
 PLAIN = {"images", "render", "console", "run", "recipe"}
 BUILT_FROM = NOUNS | {"images", "render", "run", "recipe", "nn", "losses", "metrics", "data"}
 BUILT_FROM |= {"models", "training", "inference"}
@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "registry": {"errors"},
     "files": {"errors"},
+    "memory": {"errors"},
     **dict.fromkeys(PLAIN, NOUNS),
     **dict.fromkeys(("nn", "losses", "metrics"), NOUNS),
     "data": NOUNS | {"images", "render"},

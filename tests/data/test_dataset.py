@@ -7,7 +7,6 @@ import pytest
 
 import tiny
 from pixelwright import images
-from pixelwright.data import memory
 from pixelwright.data.dataset import Dataset
 from pixelwright.errors import DataError, PixelwrightWarning
 from pixelwright.types import Classes, Entry, Window
@@ -146,13 +145,3 @@ def test_a_class_index_is_a_target(tmp_path: Path) -> None:
     [entry] = draw_entries(tmp_path, 1)
     sample = Dataset([Entry("0", entry.image, 2)], CLASSES, channels=3, budget=PLENTY).sample(0)
     assert sample.target == 2
-
-
-def test_free_memory_is_some_and_a_container_lowers_it(tmp_path: Path) -> None:
-    assert 0 < memory.free() < 2**63
-    assert memory._of_container(tmp_path) == 2**63
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("400\n")
-    assert memory._of_container(tmp_path) == 600
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._of_container(tmp_path) == 2**63

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor, nn
 
+from pixelwright import memory
 from pixelwright.build.label_scoring import LabelScorer
 from pixelwright.build.scoring import Depth
-from pixelwright.data import memory
 from pixelwright.data.augment import Augment, generator
 from pixelwright.data.batches import views as views_of
 from pixelwright.data.loader import ORDER

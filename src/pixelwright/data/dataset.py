@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int16, UInt8
 
-from pixelwright import images
-from pixelwright.data import memory
+from pixelwright import images, memory
 from pixelwright.data.counts import view
 from pixelwright.errors import DataError, PixelwrightWarning, first_few
 from pixelwright.types import Classes, Entry, Sample

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Int16, UInt8
 
-from pixelwright import images
-from pixelwright.data import memory
+from pixelwright import images, memory
 from pixelwright.data.counts import view
 from pixelwright.errors import DataError, shown
 from pixelwright.types import Classes, Entry

@@ -5,7 +5,6 @@ than float32: NVIDIA GPUs from Ampere on, and CPUs with AMX (2 to 3 times per st
 by `benchmarks/train_step.py --precision`).
 """
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float, Int, Int16, UInt8
 from torch import Tensor, nn
 
+from pixelwright import memory
 from pixelwright.errors import RecipeError
 
 
@@ -39,7 +39,7 @@ class Engine:
         """
         found = _device(device)
         if found.type == "cpu":
-            _keep_freed_memory()
+            memory.keep_freed()
         if precision == "auto":
             precision = "bfloat16" if _has_fast_bfloat16(found) else "float32"
         return cls(found, torch.bfloat16 if precision == "bfloat16" else torch.float32)
@@ -94,22 +94,6 @@ def global_norm(parameters: list[nn.Parameter]) -> Float[Tensor, ""]:
     grads = [p.grad for p in parameters if p.grad is not None]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
     return norm
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors for the next ones.
-
-    By default each large tensor is a mapping of its own, and every step pays again for the faults
-    of all its pages: `benchmarks/train_step.py` measures what that costs. Other systems' allocators
-    are left alone.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    most_mappings, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
-    mallopt(most_mappings, 0)
-    mallopt(trim_threshold, 2**31 - 1)
 
 
 def _device(name: str) -> torch.device:
