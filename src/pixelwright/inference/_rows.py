@@ -1,0 +1,407 @@
+"""Which rows of its inputs an operator needs for some rows of its output, and how it computes them.
+
+Rows are counted from the top of the whole map, so that a step neither knows nor cares how the map
+is cut into bands. Half-open ranges throughout.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Rows = tuple[int, int]
+"""The first row, and the one behind the last."""
+
+
+@runtime_checkable
+class RowOp(Protocol):
+    """An operator that can be run for some rows of its output."""
+
+    def height(self, heights: Sequence[int]) -> int:
+        """Rows of the output, given those of the inputs."""
+        ...
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        """What it needs of an input for these rows of its output.
+
+        Args:
+            number: Of the input.
+            rows: Of the output, at least one.
+            height: Of that input.
+        """
+        ...
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        """These rows of the output.
+
+        Args:
+            slabs: Of each input just the rows that are needed.
+            starts: The first row of each slab.
+            rows: Of the output.
+            heights: Of each input.
+        """
+        ...
+
+
+def _clipped(first: int, stop: int, height: int) -> Rows:
+    first = min(max(first, 0), height - 1)
+    return first, max(min(stop, height), first + 1)
+
+
+def _rows_of(map_: Tensor, first: int, stop: int) -> Tensor:
+    """Rows of "n c h w"; a view."""
+    return map_ if (first, stop) == (0, map_.shape[2]) else map_[:, :, first:stop]
+
+
+@dataclass(frozen=True)
+class Rowwise:
+    """An operator that mixes no rows: pointwise, over channels, or along a row.
+
+    Args:
+        target: The ATen overload.
+        args: Its arguments, with `Slot`s where maps stand.
+        kwargs: Likewise.
+    """
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def height(self, heights: Sequence[int]) -> int:
+        return heights[0]
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        return rows
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        found: Tensor = self.target(*filled(self.args, slabs), **filled(self.kwargs, slabs))
+        return found
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of an input among the arguments of an operator."""
+
+    number: int
+
+
+def filled(tree: Any, slabs: Sequence[Tensor]) -> Any:
+    """Arguments with maps in their places."""
+    if isinstance(tree, Slot):
+        return slabs[tree.number]
+    if isinstance(tree, dict):
+        return {key: filled(value, slabs) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(filled(value, slabs) for value in tree)
+    return tree
+
+
+@dataclass(frozen=True)
+class Reshaped(Rowwise):
+    """A view that leaves rows and columns dimensions of their own.
+
+    Args:
+        shape: Of the result, with "h" and "w" where rows and columns lie.
+        width_dim: Where the columns of the input lie.
+    """
+
+    shape: tuple[int | str, ...]
+    width_dim: int
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        lengths = {"h": rows[1] - rows[0], "w": slabs[0].shape[self.width_dim]}
+        return slabs[0].reshape([lengths[n] if isinstance(n, str) else n for n in self.shape])
+
+
+@dataclass(frozen=True)
+class _Windowed:
+    """Windows of `kernel` rows, `stride` apart, `dilation` between their rows."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    def height(self, heights: Sequence[int]) -> int:
+        span = self.dilation[0] * (self.kernel[0] - 1)
+        return (heights[0] + 2 * self.padding[0] - span - 1) // self.stride[0] + 1
+
+    def _seen(self, rows: Rows) -> Rows:
+        """The rows under the windows; some may lie outside the map."""
+        first, last = (row * self.stride[0] - self.padding[0] for row in (rows[0], rows[1] - 1))
+        return first, last + self.dilation[0] * (self.kernel[0] - 1) + 1
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        return _clipped(*self._seen(rows), height)
+
+    def _padded(self, slab: Tensor, rows: Rows, height: int, value: float) -> tuple[Tensor, int]:
+        """The rows under the windows, and the padding that is left to the operator."""
+        first, stop = self._seen(rows)
+        above, below = max(-first, 0), max(stop - height, 0)
+        if above == below <= self.padding[0]:
+            return slab, above
+        return F.pad(slab, (0, 0, above, below), value=value), 0
+
+
+@dataclass(frozen=True)
+class Conv(_Windowed):
+    weight: Tensor
+    bias: Tensor | None
+    groups: int
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        slab, above = self._padded(slabs[0], rows, heights[0], 0.0)
+        padding = (above, self.padding[1])
+        return F.conv2d(
+            slab, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+
+@dataclass(frozen=True)
+class MaxPool(_Windowed):
+    ceil: bool
+
+    def height(self, heights: Sequence[int]) -> int:
+        rows = super().height(heights)
+        span = self.dilation[0] * (self.kernel[0] - 1) + 1
+        left = (heights[0] + 2 * self.padding[0] - span) % self.stride[0]
+        # With ceil_mode a last window may begin inside the map and end outside.
+        begins = rows * self.stride[0] - self.padding[0]
+        return rows + (self.ceil and left > 0 and begins < heights[0])
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        slab, above = self._padded(slabs[0], rows, heights[0], float("-inf"))
+        padding = (above, self.padding[1])
+        return F.max_pool2d(slab, self.kernel, self.stride, padding, self.dilation, self.ceil)
+
+
+@dataclass(frozen=True)
+class AvgPool(_Windowed):
+    """Padding counts as zeros, or there is none."""
+
+    divisor: int | None
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        slab, above = self._padded(slabs[0], rows, heights[0], 0.0)
+        padding = (above, self.padding[1])
+        return F.avg_pool2d(slab, self.kernel, self.stride, padding, divisor_override=self.divisor)
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A transposed convolution: row j writes to `j * stride - padding + dilation * m`."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    output_padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def _span(self) -> int:
+        return self.dilation[0] * (self.weight.shape[2] - 1)
+
+    def height(self, heights: Sequence[int]) -> int:
+        rows = (heights[0] - 1) * self.stride[0] - 2 * self.padding[0] + self._span + 1
+        return rows + self.output_padding[0]
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        first = -((self._span - rows[0] - self.padding[0]) // self.stride[0])
+        return _clipped(first, (rows[1] - 1 + self.padding[0]) // self.stride[0] + 1, height)
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        slab, stride = slabs[0], self.stride[0]
+        begin = starts[0] * stride - self.padding[0]
+        made = (slab.shape[2] - 1) * stride + self._span + 1
+        missing = max(rows[1] - begin - made, 0)
+        found = F.conv_transpose2d(
+            slab,
+            self.weight,
+            self.bias,
+            self.stride,
+            (0, self.padding[1]),
+            (missing, self.output_padding[1]),
+            self.groups,
+            self.dilation,
+        )
+        return _rows_of(found, rows[0] - begin, rows[1] - begin)
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Interpolation to `factor` times the size, over half-pixel centres.
+
+    Args:
+        mode: nearest, bilinear or bicubic; a whole factor upwards takes nearest-exact likewise.
+        factor: Of rows and of columns.
+    """
+
+    mode: str
+    factor: tuple[int, int]
+
+    def height(self, heights: Sequence[int]) -> int:
+        return heights[0] * self.factor[0]
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        factor = self.factor[0]
+        first, last = rows[0], rows[1] - 1
+        if factor == 1 or self.mode == "nearest":
+            return first // factor, last // factor + 1
+        # floor((i + 1/2) / factor - 1/2), in whole numbers.
+        below, above = (((2 * row + 1) - factor) // (2 * factor) for row in (first, last))
+        more = {"bilinear": 0, "bicubic": 1}[self.mode]
+        return _clipped(below - more, above + 2 + more, height)
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        high, wide = self.factor
+        slab, begin = slabs[0], starts[0] * high
+        size = (slab.shape[2] * high, slab.shape[3] * wide)
+        corners = None if self.mode == "nearest" else False
+        found = F.interpolate(slab, size=size, mode=self.mode, align_corners=corners)
+        return _rows_of(found, rows[0] - begin, rows[1] - begin)
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Interpolation to a whole part of the size: each group of `factor` rows gives one.
+
+    Args:
+        mode: nearest, nearest-exact, bilinear or bicubic.
+        factor: Of rows and of columns.
+    """
+
+    mode: str
+    factor: tuple[int, int]
+
+    def height(self, heights: Sequence[int]) -> int:
+        return heights[0] // self.factor[0]
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        return rows[0] * self.factor[0], rows[1] * self.factor[0]
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        slab = slabs[0]
+        size = (slab.shape[2] // self.factor[0], slab.shape[3] // self.factor[1])
+        corners = False if self.mode == "bilinear" else None
+        return F.interpolate(slab, size=size, mode=self.mode, align_corners=corners)
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Channels become `factor` x `factor` pixels."""
+
+    factor: int
+
+    def height(self, heights: Sequence[int]) -> int:
+        return heights[0] * self.factor
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        return rows[0] // self.factor, (rows[1] - 1) // self.factor + 1
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        begin = starts[0] * self.factor
+        found = F.pixel_shuffle(slabs[0], self.factor)
+        return _rows_of(found, rows[0] - begin, rows[1] - begin)
+
+
+@dataclass(frozen=True)
+class Unshuffle:
+    """`factor` x `factor` pixels become channels."""
+
+    factor: int
+
+    def height(self, heights: Sequence[int]) -> int:
+        return heights[0] // self.factor
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        return rows[0] * self.factor, rows[1] * self.factor
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        return F.pixel_unshuffle(slabs[0], self.factor)
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Rows and columns added, or with negative numbers taken away.
+
+    Args:
+        mode: constant, reflect or replicate.
+        sides: Left, right, above, below.
+        value: Of a constant padding.
+    """
+
+    mode: str
+    sides: tuple[int, int, int, int]
+    value: float = 0.0
+
+    def height(self, heights: Sequence[int]) -> int:
+        return heights[0] + self.sides[2] + self.sides[3]
+
+    def _source(self, row: int, height: int) -> int:
+        """The row that a row of the output repeats; outside the map where it is a constant."""
+        row -= self.sides[2]
+        if self.mode == "replicate":
+            return min(max(row, 0), height - 1)
+        if self.mode == "reflect":
+            row = abs(row)
+            return 2 * (height - 1) - row if row >= height else row
+        return row
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        edges = {rows[0], rows[1] - 1}
+        # The map's own first and last rows are where a mirrored range turns around.
+        turns = {self.sides[2], self.sides[2] + height - 1}
+        found = [
+            self._source(row, height)
+            for row in edges | {t for t in turns if rows[0] <= t < rows[1]}
+        ]
+        return _clipped(min(found), max(found) + 1, height)
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        slab, height = slabs[0], heights[0]
+        left, right = self.sides[:2]
+        if self.mode == "constant":
+            first, stop = rows[0] - self.sides[2], rows[1] - self.sides[2]
+            inner = max(first, 0), min(stop, height)
+            if inner[0] >= inner[1]:
+                # All of it is padding.
+                wide = slab.shape[3] + left + right
+                return slab.new_full((*slab.shape[:2], stop - first, wide), self.value)
+            slab = _rows_of(slab, inner[0] - starts[0], inner[1] - starts[0])
+            sides = (left, right, inner[0] - first, stop - inner[1])
+            return F.pad(slab, sides, value=self.value)
+        wanted = [self._source(row, height) - starts[0] for row in range(*rows)]
+        if wanted == list(range(wanted[0], wanted[0] + len(wanted))):
+            slab = _rows_of(slab, wanted[0], wanted[0] + len(wanted))
+        else:
+            slab = slab[:, :, torch.tensor(wanted, device=slab.device)]
+        return F.pad(slab, (left, right, 0, 0), mode=self.mode) if left or right else slab

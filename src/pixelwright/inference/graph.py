@@ -1,0 +1,301 @@
+"""A network as a list of operators, each of which can be run for some rows of its output.
+
+    graph = graph_of(network, channels=3, multiple=32)
+    graph.nodes        # in the order of computing
+    graph.refused      # None, or the operator that cannot be run by rows: "roll"
+
+Taken from `torch.export`'s ATen graph in evaluation mode. What depends on weights alone is computed
+once; batch norm goes into the convolution before it, in float64; a nearest upsampling followed by a
+convolution becomes a convolution at the lower resolution, whose channels are the finer pixels.
+"""
+
+import math
+import operator
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.node import Node as FxNode
+from torch.fx.node import map_arg
+
+from pixelwright.inference._row_rules import Call, Map, RefusedError, follow, kernels
+from pixelwright.inference._rows import Conv, Grow, RowOp, Rowwise, Shuffle, Slot
+
+IMAGE = 0
+"""The number of the map that is the image itself; node `i` gives map `i + 1`."""
+
+_PARTS = ("split", "split_with_sizes", "chunk")
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator and the maps that it takes.
+
+    Args:
+        op: How it is computed.
+        inputs: Numbers of maps, at least one.
+        dim: Where the rows of its result lie.
+        values: Of its result, for each of its rows and columns.
+        columns: Of its result, for each column of the image.
+    """
+
+    op: RowOp
+    inputs: tuple[int, ...]
+    dim: int
+    values: int
+    columns: float
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network by rows.
+
+    Args:
+        nodes: In the order of computing; the last gives the logits.
+        refused: What cannot be run by rows, in plain words; there are no nodes then.
+    """
+
+    nodes: tuple[Node, ...] = ()
+    refused: str | None = None
+
+
+def graph_of(model: nn.Module, channels: int, multiple: int) -> Graph:
+    """The graph of a model, or why there is none.
+
+    Args:
+        model: In evaluation mode; takes pixel values "1 c h w".
+        channels: Of the images.
+        multiple: Height and width must be multiples of this.
+    """
+    # Large enough for padding that mirrors, and not square, so that rows are not taken for columns.
+    size = (
+        multiple * max(2, math.ceil(64 / multiple)),
+        multiple * max(3, math.ceil(96 / multiple)),
+    )
+    weight = next(model.parameters(), torch.zeros(()))
+    image = torch.zeros(1, channels, *size, dtype=torch.uint8, device=weight.device)
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(model, (image,), strict=False)
+            program = exported.run_decompositions({})
+    except Exception as error:  # whatever the code of a model raises
+        return Graph(refused=f"torch.export cannot follow it ({str(error).partition(chr(10))[0]})")
+    try:
+        with torch.no_grad():
+            nodes = _Reader(program, size[1]).read()
+    except RefusedError as refusal:
+        return Graph(refused=str(refusal))
+    return Graph(tuple(_coarsened(nodes)))
+
+
+@dataclass
+class _Reader:
+    """Goes through an exported graph once.
+
+    Args:
+        program: Functional, of ATen operators.
+        width: Of the image.
+    """
+
+    program: torch.export.ExportedProgram
+    width: int
+    maps: dict[FxNode, Map] = field(default_factory=dict)
+    constants: dict[FxNode, Any] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def read(self) -> list[Node]:
+        graph = self.program.graph
+        named = _weights(self.program)
+        uses = Counter(given for node in graph.nodes for given in node.all_input_nodes)
+        for node in graph.nodes:
+            if node.op == "placeholder" and node.name in named:
+                self.constants[node] = named[node.name]
+            elif node.op == "placeholder":
+                self.maps[node] = Map(IMAGE, tuple(node.meta["val"].shape))
+                size = self.maps[node].shape[2:]
+            elif node.op == "call_function":
+                self._read(node, uses)
+            elif node.op == "output":
+                logits = self.maps.get(node.args[0][0])
+                if logits is None or not logits.plain or logits.shape[2:] != size:
+                    raise RefusedError("logits that are not as large as the image")
+                if logits.number != len(self.nodes):
+                    raise RefusedError("operators whose results are not used")
+        return self.nodes
+
+    def _read(self, node: FxNode, uses: Counter[FxNode]) -> None:
+        given = [one for one in node.all_input_nodes if one in self.maps]
+        if node.target is operator.getitem:
+            self._part(node)
+        elif not given:
+            args, kwargs = (map_arg(tree, self.constants.get) for tree in (node.args, node.kwargs))
+            self.constants[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+        elif "assert" in _name(node):
+            return
+        elif _name(node) in ("_native_batch_norm_legit_no_training", "batch_norm"):
+            self._batch_norm(node, given[0], uses)
+        elif _name(node) in _PARTS:
+            self.maps[node] = self.maps[given[0]]
+        else:
+            call = self._call(node, given)
+            found = follow(call)
+            if found is None:
+                self.maps[node] = self.maps[given[0]]
+            else:
+                self._add(node, found[0], call.maps, call.shape, found[1])
+
+    def _call(self, node: FxNode, given: list[FxNode]) -> Call:
+        slots = {one: Slot(number) for number, one in enumerate(given)}
+
+        def fill(tree: Any) -> Any:
+            return map_arg(tree, lambda one: slots.get(one, self.constants.get(one)))
+
+        value = node.meta["val"]
+        shape = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
+        maps = tuple(self.maps[one] for one in given)
+        return Call(node.target, tuple(fill(node.args)), dict(fill(node.kwargs)), maps, shape)
+
+    def _add(
+        self,
+        node: FxNode,
+        op: RowOp,
+        given: tuple[Map, ...],
+        shape: tuple[int, ...],
+        dims: tuple[int, int],
+    ) -> None:
+        values = math.prod(shape) // (shape[dims[0]] * shape[dims[1]])
+        inputs = tuple(one.number for one in given)
+        self.nodes.append(Node(op, inputs, dims[0], values, shape[dims[1]] / self.width))
+        self.maps[node] = Map(len(self.nodes), shape, dims)
+
+    def _part(self, node: FxNode) -> None:
+        """One of the tensors that an operator gives."""
+        source, number = node.args
+        assert isinstance(source, FxNode) and isinstance(number, int)
+        if source in self.constants:
+            self.constants[node] = self.constants[source][number]
+            return
+        whole = self.maps[source]
+        if _name(source) not in _PARTS:
+            if number:
+                raise RefusedError(f"the second result of {_name(source)}")
+            self.maps[node] = whole
+            return
+        dim = self._call(source, [source.all_input_nodes[0]]).given["dim"] % len(whole.shape)
+        if dim in whole.dims:
+            raise RefusedError("cutting the image into parts")
+        lengths = [part.shape[dim] for part in source.meta["val"]]
+        start = sum(lengths[:number])
+        cut = (Slot(0), dim, start, start + lengths[number])
+        op = Rowwise(torch.ops.aten.slice.Tensor, cut, {})
+        self._add(node, op, (whole,), tuple(node.meta["val"].shape), whole.dims)
+
+    def _batch_norm(self, node: FxNode, source: FxNode, uses: Counter[FxNode]) -> None:
+        """`scale * x + shift`, in the convolution before it where nothing else reads that."""
+        given, before = self._call(node, [source]).given, self.maps[source]
+        if given.get("training") or 1 in before.dims:
+            raise RefusedError("instance norm")
+        scale = (given["running_var"].double() + given["eps"]).rsqrt()
+        if given["weight"] is not None:
+            scale = scale * given["weight"].double()
+        shift = -given["running_mean"].double() * scale
+        if given["bias"] is not None:
+            shift = shift + given["bias"].double()
+        last = self.nodes[-1] if self.nodes else None
+        own = before.number == len(self.nodes) and uses[source] == 1
+        if own and last is not None and isinstance(last.op, Conv):
+            self.nodes[-1] = replace(last, op=_scaled(last.op, scale, shift))
+            self.maps[node] = before
+            return
+        kind = given["running_mean"].dtype
+        for op, value in ((torch.ops.aten.mul.Tensor, scale), (torch.ops.aten.add.Tensor, shift)):
+            by = value.to(kind).reshape(-1, *[1] * (len(before.shape) - 2))
+            self._add(node, Rowwise(op, (Slot(0), by), {}), (before,), before.shape, before.dims)
+            before = self.maps[node]
+
+
+def _weights(program: torch.export.ExportedProgram) -> dict[str, Any]:
+    """Parameters, buffers and constants, by the names of the graph's inputs."""
+    signature = program.graph_signature
+    stored: dict[str, Any] = {**program.state_dict, **program.constants}
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    return {name: stored[key].detach() for name, key in names.items()}
+
+
+def _name(node: FxNode) -> str:
+    return str(node.target.overloadpacket.__name__)  # type: ignore[union-attr]
+
+
+def _scaled(conv: Conv, scale: Tensor, shift: Tensor) -> Conv:
+    """A convolution followed by `scale * y + shift` for each channel."""
+    weight = conv.weight.double() * scale.reshape(-1, 1, 1, 1)
+    bias = shift if conv.bias is None else conv.bias.double() * scale + shift
+    kind = conv.weight.dtype
+    return replace(conv, weight=kernels(weight.to(kind)), bias=bias.to(kind))
+
+
+def _coarsened(nodes: list[Node]) -> list[Node]:
+    """The same with each upsampling and its convolution done at the lower resolution."""
+    uses = Counter(number for node in nodes for number in node.inputs)
+    made = list(nodes)
+    for number in range(1, len(nodes)):
+        grow, conv = nodes[number - 1], nodes[number]
+        if conv.inputs != (number,) or uses[number] > 1:
+            continue
+        if not isinstance(grow.op, Grow) or not isinstance(conv.op, Conv):
+            continue
+        fine = coarse_conv(grow.op, conv.op)
+        if fine is not None:
+            factor = grow.op.factor[0]
+            values = conv.values * factor**2
+            made[number - 1] = Node(fine, grow.inputs, 2, values, grow.columns / factor)
+            made[number] = replace(conv, op=Shuffle(factor))
+    return made
+
+
+def coarse_conv(grow: Grow, conv: Conv) -> Conv | None:
+    """What gives all fine pixels of a coarse one as channels, for a shuffle of pixels to place.
+
+    Each fine pixel sees the same few coarse ones, each as often as it is repeated under the
+    kernel, so the weights that meet one coarse pixel are summed beforehand. Done where that takes
+    fewer multiplications.
+
+    Args:
+        grow: Nearest upsampling.
+        conv: Of the result.
+
+    Returns:
+        None where it does not apply, or does not pay.
+    """
+    factor, side, padding = grow.factor[0], conv.kernel[0], conv.padding[0]
+    same = {grow.factor, conv.kernel, conv.padding} == {(factor,) * 2, (side,) * 2, (padding,) * 2}
+    plain = conv.groups == 1 and conv.stride == (1, 1) and conv.dilation == (1, 1)
+    if grow.mode != "nearest" or not same or not plain or side != 2 * padding + 1:
+        return None
+    reach = -(-padding // factor)
+    coarse = 2 * reach + 1
+    if factor**2 * coarse**2 >= side**2 * factor**2:
+        return None
+    out, into = conv.weight.shape[:2]
+    exact = conv.weight.double()
+    summed = exact.new_zeros(out, factor, factor, into, coarse, coarse)
+    for phase_y in range(factor):
+        for phase_x in range(factor):
+            for y in range(side):
+                for x in range(side):
+                    at = (
+                        (phase + tap - padding) // factor + reach
+                        for phase, tap in ((phase_y, y), (phase_x, x))
+                    )
+                    top, left = at
+                    summed[:, phase_y, phase_x, :, top, left] += exact[:, :, y, x]
+    kind = conv.weight.dtype
+    weight = kernels(summed.reshape(out * factor**2, into, coarse, coarse).to(kind))
+    bias = None if conv.bias is None else conv.bias.repeat_interleave(factor**2)
+    return Conv((coarse, coarse), (1, 1), (reach, reach), (1, 1), weight, bias, 1)

@@ -1,0 +1,274 @@
+"""Logits of an image of any height, band by band, in memory that grows with its width only.
+
+    stream = Stream(graph_of(network, channels=3, multiple=32))
+    for top, logits in stream.bands(read, height=8192, band=256):
+        ...                                      # logits "1 k rows w" of the rows from `top` on
+
+The operators of the network take turns. For a band of logits each computes those rows that the band
+still lacks, from what it is handed and from the few rows of its input that were kept; then all
+rows that nothing further down will need are let go. So no row is computed twice, and each is
+computed from the same numbers as in one pass over the whole image.
+
+Paper: for encoder-decoder networks, we know of none; for plain stacks of layers, fused-layer
+accelerators, Alwani et al., 2016, https://doi.org/10.1109/MICRO.2016.7783725
+Differs: any graph without operators over the whole image; demand is followed from the logits back,
+so a fast branch never runs ahead of a slow one by more than the join of both needs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pixelwright.inference._rows import Reshaped, Rows, Rowwise, Slot, filled
+from pixelwright.inference.graph import IMAGE, Graph, Node
+from pixelwright.nn._rules import POINTWISE
+
+Read = Callable[[int, int], Tensor]
+"""Rows [start, stop) of the image, "1 c rows w", channels last."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one round computes and keeps, for each map.
+
+    Args:
+        rows: That are computed.
+        keep: The first row that later rounds need.
+    """
+
+    rows: tuple[Rows, ...]
+    keep: tuple[int, ...]
+
+
+class Stream:
+    """Runs a network by bands of rows.
+
+    Args:
+        graph: Of the network; not a refused one.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        assert graph.refused is None, graph.refused
+        self.graph = graph
+        nodes = graph.nodes
+        self._readers: list[list[tuple[int, int]]] = [[] for _ in range(len(nodes) + 1)]
+        for number, node in enumerate(nodes):
+            for slot, source in enumerate(node.inputs):
+                self._readers[source].append((number, slot))
+        self._last = [readers[-1][0] if readers else len(nodes) for readers in self._readers]
+        self._in_place = [self._may_write(number) for number in range(len(nodes))]
+
+    def bands(
+        self, read: Read, height: int, band: int
+    ) -> Iterator[tuple[int, Float[Tensor, "1 k rows w"]]]:
+        """The logits from top to bottom, each row once.
+
+        Args:
+            read: Asked for each row of the image once, from top to bottom.
+            height: Of the image, a multiple of the model's size rule.
+            band: Rows of logits at a time; a multiple of the stride keeps the operators' work even.
+        """
+        maps = [_Map(2), *(_Map(node.dim) for node in self.graph.nodes)]
+        heights = self.heights(height)
+        for demand in self.demands(height, band):
+            top, stop = demand.rows[IMAGE]
+            if stop > top:
+                maps[IMAGE].put(read(top, stop), (top, stop), demand.keep[IMAGE])
+            for number, node in enumerate(self.graph.nodes):
+                rows = demand.rows[number + 1]
+                if rows[1] > rows[0]:
+                    self._compute(number, node, maps, rows, demand.keep[number + 1], heights)
+                for source in set(node.inputs):
+                    if self._last[source] == number:
+                        maps[source].let_go(demand.keep[source])
+            yield demand.rows[-1][0], maps[-1].take(*demand.rows[-1])
+            maps[-1].let_go(demand.rows[-1][1])
+
+    def heights(self, height: int) -> list[int]:
+        """Rows of each map, the image first."""
+        found = [height]
+        for node in self.graph.nodes:
+            found.append(node.op.height([found[source] for source in node.inputs]))
+        return found
+
+    def demands(self, height: int, band: int) -> Iterator[Demand]:
+        """What each round computes; arguments as in `bands`."""
+        heights = self.heights(height)
+        done = [0] * len(heights)
+        for top in range(0, heights[-1], band):
+            need = done.copy()
+            need[-1] = min(top + band, heights[-1])
+            for number in range(len(self.graph.nodes), 0, -1):
+                node, rows = self.graph.nodes[number - 1], (done[number], need[number])
+                if rows[1] <= rows[0]:
+                    continue
+                for slot, source in enumerate(node.inputs):
+                    stop = node.op.needs(slot, rows, heights[source])[1]
+                    need[source] = max(need[source], stop)
+            keep = [self._needed_from(number, need, heights) for number in range(len(heights))]
+            yield Demand(tuple(zip(done, need, strict=True)), tuple(keep))
+            done = need
+
+    def _needed_from(self, number: int, done: list[int], heights: list[int]) -> int:
+        """The first row of a map that is needed once so many rows of each map are done."""
+        first = done[number]
+        for reader, slot in self._readers[number]:
+            left = (done[reader + 1], heights[reader + 1])
+            if left[0] < left[1]:
+                op = self.graph.nodes[reader].op
+                first = min(first, op.needs(slot, left, heights[number])[0])
+        return first
+
+    def _node(self, number: int) -> Node:
+        return self.graph.nodes[number - 1]
+
+    def _may_write(self, number: int) -> bool:
+        """Whether a node may write over its first input: nothing else reads or shares it."""
+        node = self.graph.nodes[number]
+        source = node.inputs[0]
+        if source == IMAGE or len(self._readers[source]) > 1:
+            return False
+        before = self._node(source)
+        fresh = not (isinstance(before.op, Rowwise) and _is_view(before.op))
+        same = (before.values, before.columns, before.dim) == (node.values, node.columns, node.dim)
+        op = node.op
+        first = isinstance(op, Rowwise) and op.args[:1] == (Slot(0),) and _in_place(op.target)
+        return bool(first) and fresh and same
+
+    def _compute(
+        self,
+        number: int,
+        node: Node,
+        maps: list["_Map"],
+        rows: Rows,
+        keep: int,
+        heights: list[int],
+    ) -> None:
+        own = [heights[source] for source in node.inputs]
+        spans = [node.op.needs(slot, rows, high) for slot, high in enumerate(own)]
+        slabs = [maps[m].take(*span) for m, span in zip(node.inputs, spans, strict=True)]
+        made, op = maps[number + 1], node.op
+        # Under autocast the type of a result is not that of what it is made from.
+        if isinstance(op, Rowwise) and not torch.is_autocast_enabled(slabs[0].device.type):
+            waits, into = made.waits(rows, keep), _into(op.target)
+            if waits and into is not None and made.buffer is not None:
+                run(into, op, slabs, out=made.room(rows, made.buffer))
+                return
+            if self._in_place[number] and maps[node.inputs[0]].loose is not None:
+                made.put(run(_in_place(op.target), op, slabs), rows, keep)
+                return
+        starts = [first for first, _ in spans]
+        made.put(op.run(slabs, starts, rows, own), rows, keep)
+
+
+def run(target: Any, op: Rowwise, slabs: Sequence[Tensor], **more: Tensor) -> Tensor:
+    """Another overload of the same operator."""
+    found: Tensor = target(*filled(op.args, slabs), **filled(op.kwargs, slabs), **more)
+    return found
+
+
+class _Map:
+    """The rows of a map that are there.
+
+    Rows that a later round needs lie in a buffer, each round's behind those of the one before;
+    where none are, the tensor that an operator gave is handed on as it is.
+
+    Args:
+        dim: Where the rows lie.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.loose: Tensor | None = None
+        self.buffer: Tensor | None = None
+        self.first, self.begin, self.stop = 0, 0, 0  # in the buffer; still needed; behind the last
+
+    def put(self, tensor: Tensor, rows: Rows, keep: int) -> None:
+        """Add rows, of which those from `keep` on outlive the round."""
+        if self.waits(rows, keep):
+            self.room(rows, tensor).copy_(tensor)
+        else:
+            self.loose, self.first, self.begin, self.stop = tensor, rows[0], *rows
+
+    def waits(self, rows: Rows, keep: int) -> bool:
+        """Whether rows go to the buffer."""
+        return self.begin < self.stop or keep < rows[1]
+
+    def room(self, rows: Rows, like: Tensor) -> Tensor:
+        """Where to write rows, in the buffer.
+
+        Args:
+            rows: The next ones.
+            like: Of the same other dimensions.
+        """
+        kept, new = self.stop - self.begin, rows[1] - rows[0]
+        held = self.buffer
+        if held is None or held.shape[self.dim] < kept + new:
+            self.buffer = self._empty(like, kept + new)
+        if held is not None and (
+            self.buffer is not held or self._used + new > held.shape[self.dim]
+        ):
+            assert self.buffer is not None
+            old = held.narrow(self.dim, self.begin - self.first, kept)
+            if self.buffer is held and self.begin - self.first < kept:
+                old = old.clone()  # the ranges overlap
+            self.buffer.narrow(self.dim, 0, kept).copy_(old)
+            self.first = self.begin
+        elif held is None:
+            self.first = self.begin = rows[0]
+        assert self.buffer is not None
+        start, self.stop = rows[0] - self.first, rows[1]
+        return self.buffer.narrow(self.dim, start, new)
+
+    @property
+    def _used(self) -> int:
+        return self.stop - self.first
+
+    def _empty(self, like: Tensor, rows: int) -> Tensor:
+        """Rows lie outermost, then columns, so that bands are dense in memory."""
+        shape = list(like.shape)
+        shape[self.dim] = rows
+        after, before = range(self.dim + 1, like.ndim), range(1, self.dim)
+        order = (0, self.dim, *after, *before)
+        return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
+
+    def take(self, start: int, stop: int) -> Tensor:
+        """Rows that are there; a view."""
+        held = self.buffer if self.loose is None else self.loose
+        assert held is not None
+        if self.loose is not None and (start, stop) == (self.first, self.stop):
+            return held
+        return held.narrow(self.dim, start - self.first, stop - start)
+
+    def let_go(self, keep: int) -> None:
+        """Forget rows before `keep`."""
+        self.begin = min(max(self.begin, keep), self.stop)
+        if self.begin == self.stop:
+            self.loose, self.first = None, self.stop
+
+
+def _is_view(op: Rowwise) -> bool:
+    """Whether the result shares the memory of the input."""
+    return isinstance(op, Reshaped) or any(r.alias_info for r in op.target._schema.returns)
+
+
+@cache
+def _in_place(target: Any) -> Any:
+    """The overload that writes over its first argument, such as `relu_`; None if there is none."""
+    packet = getattr(torch.ops.aten, f"{target.overloadpacket.__name__}_", None)
+    pointwise = torch.Tag.pointwise in target.tags or target.overloadpacket.__name__ in POINTWISE
+    return getattr(packet, target._overloadname, None) if packet and pointwise else None
+
+
+@cache
+def _into(target: Any) -> Any:
+    """The overload that writes into a given tensor; None if there is none."""
+    packet = target.overloadpacket
+    pointwise = torch.Tag.pointwise in target.tags or packet.__name__ == "cat"
+    plain = target._overloadname in ("default", "Tensor")
+    return getattr(packet, "out", None) if pointwise and plain else None

@@ -1,0 +1,272 @@
+"""A network run by bands of rows gives what one pass over the whole image gives."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelwright.inference._rows import Conv, Grow, Shuffle
+from pixelwright.inference.graph import Graph, coarse_conv, graph_of
+from pixelwright.inference.stream import Stream
+from pixelwright.models import gives_one_label, models
+from pixelwright.nn.normalise import Normalised
+from pixelwright.nn.receptive import field_of
+from pixelwright.registry import Spec
+
+MODELS = [name for name in models if not gives_one_label(name)]
+
+
+def centred(network: nn.Module, channels: int = 3) -> nn.Module:
+    """In float64, evaluation mode, with batch norms that have seen data."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low in ((module.running_var, 0.5), (module.weight, 0.5), (module.bias, -1)):
+                nn.init.uniform_(values, low, low + 1)
+            nn.init.normal_(module.running_mean)
+    return Normalised(network, [127.5] * channels, [64.0] * channels).double().eval()
+
+
+def picture(height: int, width: int, channels: int = 3) -> Tensor:
+    drawn = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1, channels, height, width), dtype=torch.uint8, generator=drawn)
+    return pixels.to(memory_format=torch.channels_last)
+
+
+def streamed(graph: Graph, image: Tensor, band: int) -> Tensor:
+    """All bands of the logits, put together; the image is asked for from top to bottom."""
+    asked, parts, tops = [], [], []
+
+    def read(start: int, stop: int) -> Tensor:
+        asked.append((start, stop))
+        return image[:, :, start:stop]
+
+    for top, logits in Stream(graph).bands(read, image.shape[2], band):
+        tops.append(top)
+        parts.append(logits.clone())
+    assert tops == list(range(0, image.shape[2], band))
+    assert [one[0] for one in asked] == [0, *(one[1] for one in asked[:-1])]
+    assert asked[-1][1] <= image.shape[2]
+    return torch.cat(parts, dim=2)
+
+
+def check(network: nn.Module, height: int, width: int, bands: tuple[int, ...]) -> Graph:
+    model = centred(network)
+    field = field_of(model, 3)
+    assert field.unbounded is None, field.unbounded
+    graph = graph_of(model, 3, field.multiple)
+    assert graph.refused is None
+    image = picture(height, width)
+    with torch.inference_mode():
+        whole = model(image)
+        for band in bands:
+            close = streamed(graph, image, band)
+            assert (close - whole).abs().max() <= 1e-12 * whole.abs().max()
+            assert torch.equal(close.argmax(1), whole.argmax(1))
+    return graph
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_segmenter_gives_by_bands_what_a_whole_pass_gives(name):
+    model = models.build(Spec.parse(name), classes=4, channels=3)
+    multiple = field_of(model, 3).multiple
+    check(model, multiple * max(6, 96 // multiple), multiple * 2, (multiple, 3 * multiple))
+
+
+UP = ["nearest", "bilinear", "transposed", "pixel-shuffle"]
+
+
+@pytest.mark.parametrize("how", UP)
+@pytest.mark.parametrize("name", ["fcnn", "fcn-down", "unet:width=4,depth=2"])
+def test_every_upsampling_gives_by_bands_what_a_whole_pass_gives(name, how):
+    spec = Spec.parse(name).with_option("upsample", how)
+    check(models.build(spec, classes=3, channels=3), 48, 32, (8, 24, 48, 64))
+
+
+def conv(into: int, out: int, **options) -> nn.Conv2d:
+    return nn.Conv2d(into, out, 3, **({"padding": 1} | options))
+
+
+class Beside(nn.Module):
+    """A slow branch and a fast one that are joined."""
+
+    def __init__(self, join: str) -> None:
+        super().__init__()
+        self.first = conv(3, 4)
+        self.slow = nn.Sequential(*(conv(4, 4) for _ in range(5)), nn.ReLU())
+        self.join = join
+        self.last = conv(8 if join == "cat" else 4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fast = self.first(x)
+        slow = self.slow(fast)
+        if self.join == "cat":
+            return self.last(torch.cat([fast, slow], 1))
+        return self.last(fast * slow.sigmoid() + x.mean(1, keepdim=True))
+
+
+class Blocks(nn.Module):
+    """Steps of ConvNeXt, ShuffleNet and gated networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.depthwise = conv(3, 8), nn.Conv2d(8, 8, 7, padding=3, groups=8)
+        self.norm, self.dense = nn.LayerNorm(8), nn.Linear(8, 8)
+        self.gamma = nn.Parameter(torch.full((8, 1, 1), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.depthwise(x).permute(0, 2, 3, 1)
+        y = F.gelu(self.dense(self.norm(y))).permute(0, 3, 1, 2)
+        x = x + self.gamma * y
+        n, c, h, w = x.shape
+        x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        one, other = x.chunk(2, dim=1)
+        x = torch.cat([one * other.tanh(), other], 1)
+        return self.depthwise(x)[:, :3].softmax(1)
+
+
+class Cropped(nn.Module):
+    """Padding that is cut away again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, (2, 3, 2, 3)), 3, 1)[:, :, 1:-2, 1:-2]
+
+
+STEPS = {
+    "dilation": lambda: conv(3, 4, padding=12, dilation=12),
+    "groups": lambda: nn.Sequential(conv(3, 6), conv(6, 6, groups=3), nn.Hardswish()),
+    "stride": lambda: nn.Sequential(conv(3, 4, stride=2), nn.ConvTranspose2d(4, 4, 2, 2)),
+    "large transposed": lambda: nn.Sequential(
+        conv(3, 4, stride=2), nn.ConvTranspose2d(4, 4, 5, 2, 2, output_padding=1)
+    ),
+    "small transposed": lambda: nn.Sequential(
+        conv(3, 4, stride=3, padding=1), nn.ConvTranspose2d(4, 4, 1, 3, output_padding=2)
+    ),
+    "bilinear": lambda: nn.Sequential(
+        nn.AvgPool2d(4), conv(3, 4), nn.Upsample(scale_factor=4, mode="bilinear"), conv(4, 4)
+    ),
+    "bilinear by 3": lambda: nn.Sequential(
+        nn.MaxPool2d(3), nn.Upsample(scale_factor=3, mode="bilinear"), conv(3, 4)
+    ),
+    "bicubic": lambda: nn.Sequential(
+        nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bicubic"), conv(3, 4)
+    ),
+    "nearest by 4": lambda: nn.Sequential(
+        nn.MaxPool2d(4), nn.Upsample(scale_factor=4), nn.Conv2d(3, 4, 7, padding=3)
+    ),
+    "shrinking": lambda: nn.Sequential(
+        conv(3, 4), nn.Upsample(scale_factor=0.5, mode="bilinear"), nn.PixelShuffle(2)
+    ),
+    "shrinking to the nearest": lambda: nn.Sequential(
+        nn.PixelUnshuffle(2), nn.Upsample(scale_factor=0.5), conv(12, 16), nn.PixelShuffle(4)
+    ),
+    "overlapping pools": lambda: nn.Sequential(
+        nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 1, 1), nn.Upsample(scale_factor=2)
+    ),
+    "ceiled pools": lambda: nn.Sequential(
+        nn.MaxPool2d(3, 2, ceil_mode=True), nn.Upsample(scale_factor=2), conv(3, 4)
+    ),
+    "reflection": lambda: nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(3, 4, 7)),
+    "replication": lambda: nn.Sequential(
+        nn.ReplicationPad2d((1, 2, 3, 2)), nn.Conv2d(3, 4, (6, 4))
+    ),
+    "wide padding": lambda: nn.Sequential(nn.ZeroPad2d((0, 0, 9, 0)), nn.Conv2d(3, 4, (10, 1))),
+    "norm first": lambda: nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), conv(3, 4)),
+    "two readers of a norm": lambda: Beside("add"),
+    "a join of branches": lambda: Beside("cat"),
+    "blocks": Blocks,
+    "cropping": Cropped,
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_operator_gives_by_bands_what_a_whole_pass_gives(step):
+    check(STEPS[step](), 48, 36, (4, 5, 12, 48))
+
+
+REFUSED = {
+    "global pooling": (nn.Sequential(conv(3, 4), nn.AdaptiveAvgPool2d(1)), "pool"),
+    "instance norm": (nn.InstanceNorm2d(3), "norm"),
+    "corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corners"),
+    "code that looks at values": (
+        type("Asks", (nn.Module,), {"forward": lambda self, x: x * 2 if x.max() > 9 else x})(),
+        "torch.export",
+    ),
+    "rolling": (
+        type("Rolls", (nn.Module,), {"forward": lambda self, x: x.roll(1, 2)})(),
+        "rolling",
+    ),
+    "patches": (
+        type("Cuts", (nn.Module,), {"forward": lambda self, x: x.flatten(2).softmax(1)})(),
+        "patches",
+    ),
+}
+
+
+@pytest.mark.parametrize("step", REFUSED)
+def test_what_cannot_run_by_rows_is_refused_by_name(step):
+    network, named = REFUSED[step]
+    refused = graph_of(centred(network), 3, 4).refused
+    assert refused is not None and named in refused
+
+
+def test_no_row_of_any_map_is_computed_twice():
+    graph = graph_of(centred(models.build(Spec.parse("unet"), classes=2, channels=3)), 3, 16)
+    stream = Stream(graph)
+    demands = list(stream.demands(960, 32))
+    for number, height in enumerate(stream.heights(960)):
+        rows = [demand.rows[number] for demand in demands]
+        assert rows[0][0] == 0 and rows[-1][1] == height
+        assert all(before[1] == after[0] for before, after in pairwise(rows))
+
+
+def test_rows_that_are_held_do_not_grow_with_the_height():
+    graph = graph_of(centred(models.build(Spec.parse("unet"), classes=2, channels=3)), 3, 16)
+    stream = Stream(graph)
+
+    def held(height: int) -> list[int]:
+        most = [0] * (len(graph.nodes) + 1)
+        for demand in stream.demands(height, 32):
+            for number, (rows, keep) in enumerate(zip(demand.rows, demand.keep, strict=True)):
+                most[number] = max(most[number], rows[1] - keep)
+        return most
+
+    assert held(1600) == held(6400)
+
+
+def test_batch_norm_lies_in_the_convolution_before_it():
+    network = nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 2))
+    graph = check(network, 24, 24, (8,))
+    assert sum(isinstance(node.op, Conv) for node in graph.nodes) == 2
+    # To floats, minus the mean, by the deviation; then convolution, ReLU, convolution.
+    assert len(graph.nodes) == 6
+
+
+def test_a_convolution_behind_a_nearest_upsampling_runs_before_it():
+    network = nn.Sequential(
+        nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 5, padding=2)
+    )
+    graph = check(network, 24, 24, (4, 10))
+    assert [type(node.op) for node in graph.nodes[-2:]] == [Conv, Shuffle]
+    assert graph.nodes[-2].op.weight.shape == (16, 3, 3, 3)
+
+
+def test_summed_weights_by_hand():
+    # A row of pixels a b, each twice: a a b b; the kernel 1 2 3 4 5 over its middle pixels.
+    weight = torch.zeros(1, 1, 5, 5)
+    weight[0, 0, 2] = torch.tensor([1.0, 2, 3, 4, 5])
+    given = Conv((5, 5), (1, 1), (2, 2), (1, 1), weight, torch.tensor([7.0]), 1)
+    made = coarse_conv(Grow("nearest", (2, 2)), given)
+    assert made is not None
+    # Of three pairs the left pixel sees 1 2 | 3 4 | 5, the right one 1 | 2 3 | 4 5.
+    assert made.weight[0, 0, 1].tolist() == [3, 7, 5]
+    assert made.weight[1, 0, 1].tolist() == [1, 5, 9]
+    assert made.bias.tolist() == [7, 7, 7, 7]
+
+
+def test_a_small_kernel_stays_behind_its_upsampling():
+    given = Conv((3, 3), (1, 1), (1, 1), (1, 1), torch.zeros(1, 1, 3, 3), None, 1)
+    assert coarse_conv(Grow("nearest", (2, 2)), given) is None
