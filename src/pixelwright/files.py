@@ -3,7 +3,10 @@
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pixelwright.errors import MachineError, shown
 
@@ -17,28 +20,82 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     Raises:
         MachineError: The disk is full, or the folder is missing or cannot be written.
     """
+    with replacing(path, needed=len(data)) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(
+    path: Path | str, *, scratch: Path | None = None, needed: int | None = None
+) -> Iterator[BinaryIO]:
+    """A file to write to that takes the name `path` once it is whole, as `write_bytes` has it.
+
+    Args:
+        path: The final name.
+        scratch: Where it lies until then, on the same disk; the folder of `path` if not given.
+        needed: Bytes that are to come, for the message where they do not fit.
+
+    Raises:
+        MachineError: The disk is full, or the folder is missing or cannot be written.
+    """
+    with arriving(path, scratch=scratch, needed=needed) as temporary, temporary.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def arriving(
+    path: Path | str, *, scratch: Path | None = None, needed: int | None = None
+) -> Iterator[Path]:
+    """A free name for a file that someone else writes, renamed to `path` where all went well.
+
+    Who writes it also flushes it to the disk. Arguments and errors as `replacing`.
+    """
     path = Path(path)
     # A name of its own length: that of `path` may already have the 255 bytes that are allowed.
-    temporary = path.parent / f".pixelwright-{secrets.token_hex(8)}.tmp"
+    temporary = (scratch or path.parent) / f".pixelwright-{secrets.token_hex(8)}.tmp"
     try:
         try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if not path.parent.is_dir():
-            text = f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}."
-            raise MachineError(f"{text} Make it, or give another.") from error
-        free = shutil.disk_usage(path.parent).free
-        raise MachineError(
-            f"{shown(path)} cannot be written: {error.strerror or error} ({len(data):,} bytes "
-            f"needed, {free:,} free). Nothing was left under that name that was not there before; "
-            f"free space or choose another folder."
-        ) from error
+        raise unwritten(path, error, needed) from error
+
+
+def unwritten(path: Path, error: OSError, needed: int | None = None) -> MachineError:
+    """Why a file could not be written, and what to do."""
+    if not path.parent.is_dir():
+        text = f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}."
+        return MachineError(f"{text} Make it, or give another.")
+    free = f"{shutil.disk_usage(path.parent).free:,} free"
+    room = free if needed is None else f"{needed:,} bytes needed, {free}"
+    return MachineError(
+        f"{shown(path)} cannot be written: {error.strerror or error} ({room}). Nothing was left "
+        f"under that name that was not there before; free space or choose another folder."
+    )
+
+
+def adopt(source: Path, path: Path | str) -> None:
+    """Give a whole file on the same disk a further name, at once; a copy where links are unknown.
+
+    Raises:
+        MachineError: The disk is full, or the folder is missing or cannot be written.
+    """
+    with arriving(path) as temporary:
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        sync(temporary)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk holds what was written to a file."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -5,6 +5,7 @@
     raw = images.raw_mask("mask.png")                    # palette indices, unscaled samples
     target = images.read_mask("mask.png", classes)       # int16 "h w" of classes and IGNORE
     images.write_mask("out.png", labels, classes.colors)
+    raster = images.open_raster("mosaic.tif", channels=3)    # any size, read by windows
     stack = images.rows("cifar-100-python/train")        # uint8 "n h w 3": all pictures of one file
 
 Photos are read by OpenCV and masks by Pillow: OpenCV turns palettes into colours, and Pillow cuts
@@ -21,6 +22,7 @@ from pixelwright.images.arrays import (
     rows,
     size,
 )
+from pixelwright.images.bands import NoData, nodata_of
 from pixelwright.images.files import (
     MAX_PIXELS,
     children,
@@ -31,6 +33,7 @@ from pixelwright.images.files import (
     read_bytes,
     stored_bytes,
 )
+from pixelwright.images.geo import Geo
 from pixelwright.images.headers import IMAGE_SUFFIXES, Header, read_header
 from pixelwright.images.masks import (
     UNDECLARED,
@@ -46,6 +49,8 @@ from pixelwright.images.masks import (
     unpacked,
 )
 from pixelwright.images.photos import read_image, upright
+from pixelwright.images.raster import Raster, array_raster, open_raster
+from pixelwright.images.stored import Plane, StoredPlane, npy_header
 from pixelwright.images.values import Values, infer_values
 from pixelwright.images.write import encode_png, ignored_value, write_jpeg, write_mask, write_png
 
@@ -53,9 +58,15 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "UNDECLARED",
+    "Geo",
     "Header",
+    "NoData",
+    "Plane",
+    "Raster",
     "Stored",
+    "StoredPlane",
     "Values",
+    "array_raster",
     "check_sizes",
     "children",
     "content",
@@ -68,6 +79,9 @@ __all__ = [
     "is_folder",
     "is_lossy",
     "labels_of",
+    "nodata_of",
+    "npy_header",
+    "open_raster",
     "opened",
     "packed",
     "raw_mask",

@@ -4,11 +4,12 @@ import errno
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixelwright.errors import DataError, MachineError, shown
+from pixelwright.errors import DataError, MachineError, PixelwrightWarning, shown
 from pixelwright.images import archives
 
 Source = io.BufferedReader | io.BytesIO
@@ -121,6 +122,12 @@ def refusal(path: Path | str, error: OSError) -> DataError | MachineError:
             return DataError(f"{name} does not exist.")
     kind = MachineError if error.errno in MACHINE_ERRNOS else DataError
     return kind(f"{name} cannot be read: {error.strerror or error}.")
+
+
+def tell(path: Path | str, what: str, where: str) -> None:
+    """Warn with a text that is equal for all files of a folder, so that it is shown once."""
+    folder = shown(Path(path).parent)
+    warnings.warn(f"{what} {where} in {folder}.", PixelwrightWarning, stacklevel=3)
 
 
 def fingerprint(path: Path | str) -> str:

@@ -67,8 +67,13 @@ def size(path: Path | str) -> tuple[int, int]:
         return read_header(file, path).upright
 
 
-def read_header(file: Source, path: Path | str) -> Header:
+def read_header(file: Source, path: Path | str, *, any_size: bool = False) -> Header:
     """What `file` declares. `path` only names it in errors.
+
+    Args:
+        file: At its start.
+        path: Of the file.
+        any_size: For pictures that are not going to be decoded whole: no limit on their pixels.
 
     Raises:
         DataError: If the file is no picture (F01, F02) or declares too many pixels (F15).
@@ -89,7 +94,8 @@ def read_header(file: Source, path: Path | str) -> Header:
     except Exception as error:
         why = f"it starts with {start!r} but its header cannot be read ({error})"
         raise damaged(path, why) from error
-    refuse_bomb(path, header.height, header.width)
+    if not any_size or min(header.height, header.width) < 1:
+        refuse_bomb(path, header.height, header.width)
     return header
 
 

@@ -12,9 +12,9 @@ from jaxtyping import Int16, Int32, Integer, Shaped, UInt8
 from PIL import Image
 
 from pixelwright.errors import DataError, shown
-from pixelwright.images.files import opened, read_bytes
+from pixelwright.images.files import opened, read_bytes, tell
 from pixelwright.images.headers import Header, read_header, verify
-from pixelwright.images.photos import decoding, is_grey, open_by_pillow, tell, upright
+from pixelwright.images.photos import decoding, is_grey, open_by_pillow, upright
 from pixelwright.images.values import negative
 from pixelwright.types import IGNORE, Classes, Color
 

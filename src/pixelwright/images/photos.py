@@ -1,7 +1,6 @@
-"""Pictures as uint8 arrays, red first and upright, whatever they were stored as."""
+"""Pictures as arrays, red first and upright, whatever they were stored as."""
 
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Shaped, UInt8, UInt16
+from jaxtyping import Shaped, UInt8
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -21,8 +20,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from pixelwright.errors import DataError, MachineError, PixelwrightWarning, shown
-from pixelwright.images.files import number_from_environment, read_bytes
+from pixelwright.errors import DataError, MachineError, shown
+from pixelwright.images.depth import to_8_bits
+from pixelwright.images.files import read_bytes, refuse_bomb, tell
 from pixelwright.images.headers import Header, damaged, read_header, verify
 
 Samples = Shaped[np.ndarray, "..."]
@@ -54,6 +54,20 @@ def read_image(path: Path | str, channels: int = 3) -> UInt8[np.ndarray, "h w c"
             too large (F15), has colours where 1 channel is asked (F10), more than 4 bands (F11),
             or samples without a known range (F12).
     """
+    samples, _ = read_samples(path)
+    return with_channels(to_8_bits(samples, path), channels, path)
+
+
+def read_samples(path: Path | str, page: int | None = None) -> tuple[Samples, Header]:
+    """The samples of a picture as stored, "h w" or "h w c", red first and upright; and its header.
+
+    Args:
+        path: Any name; the content decides the format.
+        page: Which page or frame, from 1; None is the first, with a warning if there are others.
+
+    Raises:
+        DataError: As `read_image`, but for colours and depth; also where there is no such page.
+    """
     data = read_bytes(path)
     header = read_header(io.BytesIO(data), path)
     verify(data, header, path)
@@ -62,21 +76,13 @@ def read_image(path: Path | str, channels: int = 3) -> UInt8[np.ndarray, "h w c"
             f"{shown(path)} has {header.channels} bands; 1, 3 or 4 were expected. "
             "Save the bands to use as a picture of their own."
         )
-    if header.more:
+    if header.more and page is None:
         tell(path, "Only the first page or frame is read", "of pictures with several")
     if header.kind == "JPEG" and header.channels == 4:
         tell(path, "Colours are converted from CMYK to RGB", "without a colour profile, of JPEGs")
-    pixels = _decode(data, header, path)
-    if pixels.dtype != np.uint8:
-        pixels = _to_8_bits(pixels, path)
-    pixels = with_channels(pixels, channels, path)
-    return upright(pixels, header)
-
-
-def tell(path: Path | str, what: str, where: str) -> None:
-    """Warn with a text that is equal for all files of a folder, so that it is shown once."""
-    folder = shown(Path(path).parent)
-    warnings.warn(f"{what} {where} in {folder}.", PixelwrightWarning, stacklevel=3)
+    if page is not None and page != 1:
+        return upright(_page(data, header, path, page), header), header
+    return upright(_decode(data, header, path), header), header
 
 
 def upright(pixels: Samples, header: Header) -> Samples:
@@ -143,6 +149,26 @@ def _decode(data: bytes, header: Header, path: Path | str) -> Samples:
     return pixels
 
 
+def _page(data: bytes, header: Header, path: Path | str, page: int) -> Samples:
+    """A page other than the first, which may have a size of its own."""
+    with decoding(path):
+        picture = PLUGINS[header.kind](io.BytesIO(data))
+        pages = getattr(picture, "n_frames", 1)
+        if not 1 <= page <= pages:
+            told = "one page" if pages == 1 else f"{pages:,} pages or frames"
+            raise DataError(f"{shown(path)} has {told}, so there is no page {page}.")
+        picture.seek(page - 1)
+        refuse_bomb(path, picture.height, picture.width)
+        if header.kind == "TIFF" and header.bits > 8 and header.channels > 1:
+            with _quiet():
+                encoded = np.frombuffer(data, np.uint8)
+                cut = (page - 1, page)
+                _, found = cv2.imdecodemulti(encoded, cv2.IMREAD_UNCHANGED, range=cut)
+            return _red_first(found[0])
+        picture.load()
+        return _samples_of(picture, header)
+
+
 def _by_opencv(data: bytes, header: Header) -> Samples | None:
     encoded = np.frombuffer(data, np.uint8)
     if header.bits <= 8 and not header.alpha and header.kind != "TIFF":
@@ -155,7 +181,11 @@ def _by_opencv(data: bytes, header: Header) -> Samples | None:
             pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     else:
         pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim == 2 or pixels.shape[2] not in (3, 4):
+    return None if pixels is None else _red_first(pixels)
+
+
+def _red_first(pixels: Samples) -> Samples:
+    if pixels.ndim == 2 or pixels.shape[2] not in (3, 4):
         return pixels
     order = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
     if pixels.dtype in (np.uint8, np.uint16, np.float32):
@@ -175,7 +205,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _by_pillow(data: bytes, header: Header) -> Samples:
-    picture = open_by_pillow(data, header)
+    return _samples_of(open_by_pillow(data, header), header)
+
+
+def _samples_of(picture: Image.Image, header: Header) -> Samples:
     match picture.mode:
         case "1":
             picture = picture.convert("L")
@@ -187,51 +220,6 @@ def _by_pillow(data: bytes, header: Header) -> Samples:
         case "I;16" | "I;16B" | "I;16L":
             return np.array(picture).astype(np.uint16)
     return np.array(picture)
-
-
-def _to_8_bits(pixels: Samples, path: Path | str) -> Samples:
-    if pixels.dtype == np.uint16:
-        return _from_16_bits(pixels, path)
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * 255
-    if pixels.dtype.kind != "f":
-        raise DataError(
-            f"{shown(path)} has samples of type {pixels.dtype}, whose range is not known. "
-            "Save it with 8 or 16 bits, unsigned."
-        )
-    wrong = pixels.size - np.count_nonzero(np.isfinite(pixels))
-    if wrong:
-        raise DataError(
-            f"{shown(path)} has {wrong:,} samples that are NaN or infinite. "
-            "Replace them, or save it with 8 or 16 bits."
-        )
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 1:
-        raise DataError(
-            f"{shown(path)} has fractional samples from {low:g} to {high:g}; a range of 0 to 1 was "
-            "expected. Scale it, or save it with 8 or 16 bits."
-        )
-    scaled: Samples = np.rint(pixels * 255).astype(np.uint8)
-    return scaled
-
-
-def _from_16_bits(pixels: UInt16[np.ndarray, "..."], path: Path | str) -> UInt8[np.ndarray, "..."]:
-    bits = number_from_environment("PIXELWRIGHT_IMAGE_BITS", 16)
-    top, highest = 2**bits - 1, int(pixels.max())
-    if bits > 16 or highest > top:
-        raise DataError(
-            f"{shown(path)} has a sample of {highest}, but PIXELWRIGHT_IMAGE_BITS={bits} allows "
-            f"at most {top}. Samples have at most 16 bits."
-        )
-    if bits == 16 and 0 < highest < 2**14:
-        tell(
-            path,
-            "16-bit pictures that use less than a quarter of their range become dark",
-            "(state their bits, such as PIXELWRIGHT_IMAGE_BITS=12)",
-        )
-    table = np.minimum(np.arange(2**16), top) / top * 255
-    scaled: Samples = np.rint(table).astype(np.uint8)[pixels]
-    return scaled
 
 
 def with_channels(pixels: Samples, channels: int, path: Path | str) -> UInt8[np.ndarray, "h w c"]:
