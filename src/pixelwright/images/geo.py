@@ -32,15 +32,14 @@ class Geo:
 
     Args:
         crs: The coordinate system as WKT; empty where only the transform is known.
-        transform: x = a * column + b * row + c and y = d * column + e * row + f, as (a, ..., f).
+        transform: x = a * column + b * row + c and y = d * column + e * row + f, as (a, ..., f),
+            of a pixel's upper left corner, also where the file tells it of the middle.
         points: Ground control points as (row, column, x, y, z), in place of a transform.
-        at_points: Coordinates are those of the pixels' centres (AREA_OR_POINT=Point).
     """
 
     crs: str
     transform: tuple[float, float, float, float, float, float]
     points: tuple[tuple[float, float, float, float, float], ...] = ()
-    at_points: bool = False
 
 
 def installed() -> bool:
@@ -214,5 +213,4 @@ def _geo(file: Any) -> Geo | None:
         crs.to_wkt() if crs else "",
         (a, b, c, d, e, f),
         tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points),
-        file.tags().get("AREA_OR_POINT") == "Point",
     )

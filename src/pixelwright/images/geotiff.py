@@ -107,8 +107,6 @@ def _write_plain(
         bigtiff="if_safer",
         **_place(geo),
     ) as file:
-        if geo.at_points:
-            file.update_tags(AREA_OR_POINT="Point")
         if colors is not None and len(bands) == 1 and bands[0].dtype == np.uint8:
             file.write_colormap(1, {i: (*color, 255) for i, color in enumerate(colors)})
         if scale is not None:
