@@ -223,7 +223,9 @@ class Transposed:
         return rows + self.output_padding[0]
 
     def needs(self, number: int, rows: Rows, height: int) -> Rows:
-        first = -((self._span - rows[0] - self.padding[0]) // self.stride[0])
+        # A kernel smaller than the stride leaves rows that no row writes to.
+        at = rows[0] + self.padding[0]
+        first = min(-((self._span - at) // self.stride[0]), at // self.stride[0])
         return _clipped(first, (rows[1] - 1 + self.padding[0]) // self.stride[0] + 1, height)
 
     def run(

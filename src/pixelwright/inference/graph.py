@@ -6,7 +6,8 @@
 
 Taken from `torch.export`'s ATen graph in evaluation mode. What depends on weights alone is computed
 once; batch norm goes into the convolution before it, in float64; a nearest upsampling followed by a
-convolution becomes a convolution at the lower resolution, whose channels are the finer pixels.
+convolution becomes a convolution at the lower resolution, whose channels are the finer pixels; a
+ReLU before a max pooling comes after it.
 """
 
 import math
@@ -21,7 +22,7 @@ from torch.fx.node import Node as FxNode
 from torch.fx.node import map_arg
 
 from pixelwright.inference._row_rules import Call, Map, RefusedError, follow, kernels
-from pixelwright.inference._rows import Conv, Grow, RowOp, Rowwise, Shuffle, Slot
+from pixelwright.inference._rows import Conv, Grow, MaxPool, RowOp, Rowwise, Shuffle, Slot
 
 IMAGE = 0
 """The number of the map that is the image itself; node `i` gives map `i + 1`."""
@@ -87,7 +88,7 @@ def graph_of(model: nn.Module, channels: int, multiple: int) -> Graph:
             nodes = _Reader(program, size[1]).read()
     except RefusedError as refusal:
         return Graph(refused=str(refusal))
-    return Graph(tuple(_coarsened(nodes)))
+    return Graph(tuple(_pooled_first(_coarsened(nodes))))
 
 
 @dataclass
@@ -256,6 +257,20 @@ def _coarsened(nodes: list[Node]) -> list[Node]:
             values = conv.values * factor**2
             made[number - 1] = Node(fine, grow.inputs, 2, values, grow.columns / factor)
             made[number] = replace(conv, op=Shuffle(factor))
+    return made
+
+
+def _pooled_first(nodes: list[Node]) -> list[Node]:
+    """The same with each ReLU behind a max pooling, where it has fewer values to look at."""
+    uses = Counter(number for node in nodes for number in node.inputs)
+    made = list(nodes)
+    for number in range(1, len(nodes)):
+        relu, pool = made[number - 1], made[number]
+        if pool.inputs != (number,) or uses[number] > 1 or not isinstance(pool.op, MaxPool):
+            continue
+        if isinstance(relu.op, Rowwise) and relu.op.target is torch.ops.aten.relu.default:
+            made[number - 1] = replace(pool, inputs=relu.inputs)
+            made[number] = replace(relu, inputs=(number,), columns=pool.columns)
     return made
 
 

@@ -267,8 +267,17 @@ def _in_place(target: Any) -> Any:
 
 @cache
 def _into(target: Any) -> Any:
-    """The overload that writes into a given tensor; None if there is none."""
+    """The overload that computes into a given tensor; None if there is none."""
     packet = target.overloadpacket
+    if target is torch.ops.aten.relu.default:
+        return _relu_into
     pointwise = torch.Tag.pointwise in target.tags or packet.__name__ == "cat"
-    plain = target._overloadname in ("default", "Tensor")
-    return getattr(packet, "out", None) if pointwise and plain else None
+    if not pointwise or target._overloadname not in ("default", "Tensor"):
+        return None
+    # Many such overloads compute a tensor of their own first and copy it; those have no kernel.
+    kernel = torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{packet.__name__}.out", "CPU")
+    return getattr(packet, "out", None) if kernel else None
+
+
+def _relu_into(tensor: Tensor, *, out: Tensor) -> Tensor:
+    return torch.clamp_min(tensor, 0, out=out)

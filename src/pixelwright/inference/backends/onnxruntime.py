@@ -1,0 +1,105 @@
+"""An ONNX file in ONNX Runtime.
+
+On a CPU its memory arena is off. The arena keeps the most that any picture ever took, and a plan
+for a memory budget counts on what is given back; measured, it makes nothing faster at tiles of 256
+pixels and more.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from pixelwright.errors import RecipeError
+from pixelwright.inference.backends import require
+
+_ONLY_FATAL = 4
+"""Of ONNX Runtime's log, which goes to standard error; what it raises is told in any case."""
+
+
+class OnnxBackend:
+    """Runs an ONNX file that `exporting` wrote: `image` float32 "n c h w", `logits` "n k *hw".
+
+    Pictures and logits stay where torch has them: neither is copied, but for the change from
+    integers and from channels last.
+
+    Args:
+        model: The file, or what is in it.
+        device: "cpu", or "cuda" where the package of ONNX Runtime can use it.
+
+    Raises:
+        RecipeError: ONNX Runtime is not installed, or not for this device.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, model: bytes | Path, device: str | torch.device = "cpu") -> None:
+        require("The backend 'onnxruntime'", "onnxruntime")
+        import onnxruntime
+
+        self.device = torch.device(device)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ONLY_FATAL
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.enable_cpu_mem_arena = False
+        # Plans for one size of pictures only, in one block that stays as large as the largest.
+        options.enable_mem_pattern = False
+        # Threads that spin while they wait take the cores from whoever reads and writes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = model if isinstance(model, bytes) else str(model)
+        self._session: Any = onnxruntime.InferenceSession(
+            content, options, providers=providers(self.device)
+        )
+        self._classes = int(self._session.get_outputs()[0].shape[1])
+        self._maps = len(self._session.get_outputs()[0].shape) == 4
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def __call__(
+        self, images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
+    ) -> Float32[Tensor, "n k *hw"]:
+        """Logits, on the device."""
+        # One pass both widens the integers and brings each channel together.
+        batch = images.to(self.device, torch.float32).contiguous()
+        count, _, height, width = batch.shape
+        size = (height, width) if self._maps else ()
+        logits = torch.empty((count, self._classes, *size), device=self.device)
+        if self.device.type == "cuda":  # ONNX Runtime has a stream of its own
+            torch.cuda.synchronize(self.device)
+        binding = self._session.io_binding()
+        binding.bind_input("image", *self._place(batch))
+        binding.bind_output("logits", *self._place(logits))
+        self._session.run_with_iobinding(binding)
+        return logits
+
+    def _place(self, tensor: Tensor) -> tuple[str, int, type, tuple[int, ...], int]:
+        """Where a tensor lies, in ONNX Runtime's words."""
+        index = self.device.index or 0
+        return self.device.type, index, np.float32, tuple(tensor.shape), tensor.data_ptr()
+
+
+def providers(device: torch.device) -> list[Any]:
+    """What computes, the first choice first.
+
+    Raises:
+        RecipeError: Nothing here computes on this device.
+    """
+    if device.type == "cpu":
+        return ["CPUExecutionProvider"]
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if device.type != "cuda" or "CUDAExecutionProvider" not in there:
+        raise RecipeError(
+            f"The ONNX Runtime that is installed does not compute on '{device.type}'. Use --device "
+            f"cpu or --backend torch; for CUDA, install onnxruntime-gpu in place of onnxruntime."
+        )
+    # TF32 keeps three digits, which is less than what files are checked for.
+    cuda = {"device_id": device.index or 0, "use_tf32": 0}
+    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]

@@ -1,0 +1,62 @@
+"""An ONNX file or OpenVINO's own in OpenVINO, on a CPU."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from pixelwright.inference.backends import require
+
+
+class OpenVinoBackend:
+    """Runs a file that `exporting` wrote: `image` float32 "n c h w", `logits` "n k *hw".
+
+    Computes in float32 wherever the file does: left alone, OpenVINO takes bfloat16 on some CPUs,
+    and its digits with it.
+
+    Args:
+        model: The file, `.onnx` or `.xml`, or what is in an ONNX file, or OpenVINO's own model.
+
+    Raises:
+        RecipeError: OpenVINO is not installed.
+    """
+
+    name = "openvino"
+    device = torch.device("cpu")
+
+    def __init__(self, model: Any) -> None:
+        require("The backend 'openvino'", "openvino")
+        import openvino
+
+        core = openvino.Core()
+        read = model
+        if isinstance(model, bytes | Path):
+            content = io.BytesIO(model) if isinstance(model, bytes) else str(model)
+            read = core.read_model(content)
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._tensor = openvino.Tensor
+        self._request: Any = core.compile_model(read, "CPU", settings).create_infer_request()
+        shape = read.output(0).partial_shape
+        self._classes = int(shape[1].get_length())
+        self._maps = len(shape) == 4
+
+    def __call__(
+        self, images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
+    ) -> Float32[Tensor, "n k *hw"]:
+        """Logits, on the CPU."""
+        batch = images.to(self.device, torch.float32).contiguous()
+        count, _, height, width = batch.shape
+        size = (height, width) if self._maps else ()
+        logits = torch.empty((count, self._classes, *size))
+        # Both are views: OpenVINO reads and writes torch's own memory.
+        self._request.set_input_tensor(self._tensor(batch.numpy(), shared_memory=True))
+        self._request.set_output_tensor(self._tensor(logits.numpy(), shared_memory=True))
+        self._request.infer()
+        return logits
