@@ -72,6 +72,10 @@ class Cell:
             return []
         asked, found = Recipe.read(self.run.recipe_file), self.recipe
         old, new = (flat(r.located().to_dict()) for r in (asked, found))
+        for key in ("mean", "std"):
+            if not getattr(self.recipe, key):
+                # Taken from the model's weights when the run began.
+                old.pop(key, None)
         minutes = self.recipe.train.minutes
         if minutes is not None:
             # Minutes became steps when the run began; it remembers how many minutes they were.
