@@ -124,3 +124,24 @@ def test_freed_memory_is_kept_or_returned_as_asked(how: str, kept: bool) -> None
     code = MAKE_AND_FREE.format(how=how)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (int(ran.stdout) > 100_000_000) == kept
+
+
+FAULTS = """
+import resource
+from pixelwright import memory
+memory.huge_pages()
+import torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(16_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not HUGE.exists() or "[never]" in HUGE.read_text(), reason="the system has no huge pages"
+)
+def test_huge_pages_are_asked_for_before_the_first_tensor() -> None:
+    ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    # 64 MB are 15,625 pages of 4 kB, or 31 of 2 MB.
+    assert int(ran.stdout) < 8_000

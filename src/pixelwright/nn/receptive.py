@@ -12,7 +12,6 @@ Differs: also transposed convolutions, interpolation and any graph; the bounds a
 output pixel, not of one.
 """
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 from pixelwright.errors import PredictError
 from pixelwright.nn._reach import Reach, whole
 from pixelwright.nn._rules import arguments, follow
+from pixelwright.nn.ghost import ghost_of
 
 # Sizes to look at a model with: powers of two for nearly all, then also thirds, fifths, sevenths.
 _PROBES = (256, 960, 6720)
@@ -65,13 +65,13 @@ def field_of(model: nn.Module, channels: int = 3) -> Field:
     """Follow what each output pixel of a model sees.
 
     Args:
-        model: Takes "n c h w". It is copied, and neither run nor changed.
+        model: Takes "n c h w". It is neither run nor changed.
         channels: Of its input.
 
     Raises:
         PredictError: No size was found whose logits are as large as the image.
     """
-    ghost = copy.deepcopy(model).to("meta").eval()
+    ghost = ghost_of(model)
     reach = _settled(ghost, channels)
     if reach.unbounded is not None:
         multiple = _size_rule(ghost, channels, _MULTIPLES)
