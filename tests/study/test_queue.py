@@ -74,6 +74,14 @@ def test_done_is_skipped_stopped_goes_on_and_what_fails_leaves_the_rest(
         compare(tmp_path / "study.toml", settings=["train.lr=0.1"], on_event=silent)
 
 
+def test_what_the_weights_of_a_model_expect_makes_no_other_recipe(read: Read) -> None:
+    (cell,) = read('loss = ["dice"]').cells
+    cell.run.path.mkdir(parents=True)
+    kept = cell.recipe.located().model_copy(update={"mean": (0.4,), "std": (0.2,)})
+    cell.run.recipe_file.write_text(kept.to_toml())
+    assert not cell.changes()
+
+
 def test_f58_a_stop_saves_a_checkpoint_of_the_training(read: Read) -> None:
     study = read('loss = ["dice", "focal"]', steps=1_000_000)
 
