@@ -34,11 +34,13 @@ RUNS = {
     "camvid-unet": ("CamVid: driving scenes, 11 classes", None),
     "camvid-light": ("CamVid: driving scenes, 11 classes", None),
     "drive-proposed": ("DRIVE: vessels of the retina, no options", "foreground"),
+    "cifar100-quick": ("CIFAR-100: 100 classes, from scratch", None),
 }
 """What each kept run shows, and the class whose score it is about."""
 
 
 _PER_IMAGE = {"tables", "keys", "data", "details", "hardest_images"}
+_PER_IMAGE |= {"truth", "top", "likely", "losses", "confusion", "confused", "groups"}
 """What of a run's scores is not kept: it would be large, and no text tells it."""
 
 
@@ -151,7 +153,7 @@ def _percent(low: float | None, high: float | None) -> str:
 def runs_table() -> str:
     """The kept runs, one line each."""
     columns = ("data", "model, parameters", "minutes", "score on the validation split")
-    columns += ("95 % interval of the IoU",)
+    columns += ("95 % interval of IoU or top-1",)
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     places: dict[str, list[str]] = {}
     for name, (title, focus) in RUNS.items():
@@ -164,6 +166,8 @@ def runs_table() -> str:
             score = f"{named} of {focus} {one[named.lower()]:.3f}"
             score += f", IoU {one['iou']:.3f}" if named == "Dice" else ""
             span = _percent(one["iou_low"], one["iou_high"])
+        elif "top1" in val:
+            score, span = f"top-1 {val['top1']:.3f}", _percent(val["top1_low"], val["top1_high"])
         else:
             score = f"mean IoU {val['mean_iou']:.3f}"
             span = _percent(val["mean_iou_low"], val["mean_iou_high"])
@@ -201,13 +205,28 @@ def classes_table(name: str) -> str:
 
 def benchmark_table(name: str) -> str:
     """The rows of a benchmark, times as a ratio to its first system of each case."""
-    lines = ["| case | system | ms | times ours |", "|---|---|---|---|"]
+    rows = read(name) or []
+    epochs = any("epoch" in row for row in rows)
+    head = ["case", "system", "ms", "times ours", *(["s an epoch"] if epochs else [])]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     ours: dict[str, float] = {}
+    for row in rows:
+        ratio = row["seconds"] / ours.setdefault(row["case"], row["seconds"])
+        cells = [row["case"], row["system"], f"{row['seconds'] * 1e3:.2f}", f"{ratio:.2f}"]
+        if epochs:
+            cells.append(f"{row['epoch']:.0f}" if "epoch" in row else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def accuracy_table(name: str) -> str:
+    """What ours and a plain loop came to in the same time: the mean over seeds."""
+    lines = ["| case | system | top-1 | 95 % interval | by seed |", "|---|---|---|---|---|"]
     for row in read(name) or []:
-        base = ours.setdefault(row["case"], row["seconds"])
-        ratio = row["seconds"] / base
+        seeds = " ".join(f"{one:.3f}" for one in row["seeds"])
+        span = _percent(row["low"], row["high"])
         lines.append(
-            f"| {row['case']} | {row['system']} | {row['seconds'] * 1e3:.2f} | {ratio:.2f} |"
+            f"| {row['case']} | {row['system']} | {row['accuracy']:.3f} | {span} | {seeds} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -233,6 +252,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "load": lambda: benchmark_table("load"),
     "metrics": lambda: benchmark_table("metrics"),
     "cifar100": lambda: benchmark_table("cifar100"),
+    "cifar100-accuracy": lambda: accuracy_table("cifar100-accuracy"),
     "train-step": lambda: benchmark_table("train_step"),
     "fcnn-pair-earth": lambda: fit_table("fcnn-pair-earth"),
 }
@@ -249,8 +269,9 @@ def expectation(name: str) -> str | None:
         return None
     val = r["val"]
     focus = RUNS[name][1]
-    span = _percent(val["mean_iou_low"], val["mean_iou_high"])
-    about = f"mean IoU {val['mean_iou']:.3f} ({span}, 95 % over {val['images']} images)"
+    key, score = ("top1", "top-1") if "top1" in val else ("mean_iou", "mean IoU")
+    span = _percent(val[f"{key}_low"], val[f"{key}_high"])
+    about = f"{score} {val[key]:.3f} ({span}, 95 % over {val['images']} images)"
     if focus:
         one = val["classes"][focus]
         about = (

@@ -1,0 +1,60 @@
+"""Several classifiers together beside the best single one, on the pictures held out.
+
+    python benchmarks/ensembles.py runs/cifar100-networks --snapshots runs/cifar100-snapshots
+
+The best single run is chosen on the very pictures that all are scored on, which flatters it, and
+makes what an ensemble gains over it look smaller. Intervals are over pictures, of the difference
+to it. Kept as results/study-cifar100-ensembles.md, which `figures.py write` shows.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+
+import pixelwright as pw
+from pixelwright.metrics.labels import LabelScores
+
+RESULT = Path(__file__).parent / "results" / "study-cifar100-ensembles.md"
+
+
+def row(case: str, scores: LabelScores, alone: LabelScores) -> str:
+    ahead = scores.right.astype(float) - alone.right
+    margin = 1.96 * ahead.std() / np.sqrt(len(ahead))
+    low, high = ahead.mean() - margin, ahead.mean() + margin
+    gained = "" if scores is alone else f"{ahead.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"| {case} | {scores.top1:.3f} | {scores.log_loss:.3f} | {gained} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", type=Path, help="folder of runs NAME-seedN")
+    parser.add_argument("--snapshots", type=Path, metavar="RUN", help="a run that kept some")
+    options = parser.parse_args()
+    runs = sorted(p for p in options.study.glob("*-seed*") if p.is_dir())
+    best = max(runs, key=lambda run: pw.Run.open(run).scores("val")["top1"])
+    alone = pw.evaluate(best)
+    name = re.sub(r"-seed\d+$", "", best.name)
+    seeds = [run for run in runs if run.name.startswith(f"{name}-seed")]
+    lines = [
+        "| who answers | top-1 | log loss | ahead of the best single by |",
+        "|---|--:|--:|--:|",
+    ]
+    lines += [
+        row("the best single one", alone, alone),
+        row("it, and mirrored", pw.evaluate(best, flip=True), alone),
+        row(f"{len(seeds)} seeds of its network", pw.evaluate(seeds), alone),
+        row(f"all {len(runs)} runs, {len(runs) // len(seeds)} networks", pw.evaluate(runs), alone),
+    ]
+    if options.snapshots:
+        last, together = (pw.evaluate(options.snapshots, snapshots=some) for some in (False, True))
+        lines += ["", lines[0].replace("the best single", "the last snapshot"), lines[1]]
+        lines += [row("the last snapshot alone", last, last), row("all of them", together, last)]
+    about = f"{len(alone.right):,} pictures of 'val'; 95 % intervals over pictures."
+    RESULT.write_text("\n".join([*lines, "", about]) + "\n")
+    print(RESULT.read_text())
+
+
+if __name__ == "__main__":
+    main()
