@@ -121,15 +121,26 @@ def keep_tuning(folder: Path, name: str) -> None:
 
 
 def keep_runs(runs: list[Run], name: str) -> None:
-    """Store what several runs came to, a line each."""
+    """Store what several runs came to, a line each; of other data, how many classes those have."""
     title, _ = chosen_score(runs[0].scores("val"), "")
-    lines = [f"| model | minutes planned for | steps | val {title} |", "|---|---|---|---|"]
-    for run in runs:
-        steps, planned = run.log()[-1]["step"], run.info.get("minutes")
-        _, score = chosen_score(run.scores("val"), "")
-        model = Recipe.read(run.recipe_file).model.without("weights")
+    recipes = [Recipe.read(run.recipe_file) for run in runs]
+    head = ["model", "minutes planned for", "steps", f"val {title}"]
+    counts = [len(run.scores("val")["classes"]) for run in runs]
+    apart = len(set(counts)) > 1
+    if apart:
+        head = ["classes", *head, "95 % interval", "times guessing", "superclass accuracy"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for run, recipe, count in zip(runs, recipes, counts, strict=True):
+        scores, planned = run.scores("val"), run.info.get("minutes")
+        _, score = chosen_score(scores, "")
         minutes = "" if planned is None else f"{planned:g}"
-        lines.append(f"| `{model}` | {minutes} | {steps:,} | {score:.3f} |")
+        cells = [f"`{recipe.model.without('weights')}`", minutes, f"{run.log()[-1]['step']:,}"]
+        cells.append(f"{score:.3f}")
+        if apart:
+            span = _percent(scores["top1_low"], scores["top1_high"])
+            cells = [str(count), *cells, span, f"{score * count:.1f}"]
+            cells.append(f"{scores['group_accuracy']:.3f}")
+        lines.append(f"| {' | '.join(cells)} |")
     path = RESULTS / f"study-{name}.md"
     path.write_text("\n".join(lines) + "\n")
     print(f"wrote {path.relative_to(ROOT)}")
