@@ -179,6 +179,7 @@ KILLED = """
     partial.FLUSH_SECONDS = 0.0
     canvas = test_canvas.canvas_in(Path(sys.argv[1]))
     test_canvas.paint(canvas, range(5))
+    canvas.flush()
     cut = test_canvas.windows()[5]
     canvas.paint(cut, *[plane[..., :cut.height, :cut.width] for plane in [
         test_canvas.planes()["labels"]]], **{name: test_canvas.planes()[name][
@@ -331,7 +332,9 @@ def test_pixels_are_on_the_disk_before_a_part_is_called_done(
     line = partial.append_line
     monkeypatch.setattr(partial, "append_line", lambda *args: (done.append("done"), line(*args)))
     with canvas_in(tmp_path, extras=()) as canvas:
-        paint(canvas, range(2))
+        for number in (0, 1):
+            paint(canvas, range(number, number + 1))
+            canvas.flush()
     assert done == ["pixels", "done", "pixels", "done"]
 
 

@@ -11,6 +11,7 @@ with Canvas(out, "mosaic", raster.height, raster.width, classes, identity=identi
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +103,8 @@ class Canvas:
         self.extras = tuple(extras)
         self.ignored = images.ignored_value(len(classes))
         self._partial: Partial | None = None
+        self._writer = ThreadPoolExecutor(1, "canvas")  # starts no thread until it is needed
+        self._flushing: Future[None] | None = None
         self._done: set[int] = set()
         kinds = {"labels": np.dtype(np.uint8 if self.ignored == 255 else np.uint16)}
         kinds |= {extra: np.dtype(np.uint8) for extra in self.extras}
@@ -194,15 +197,17 @@ class Canvas:
                 self._lay(name, band, window, _cleared(plane, invalid, nothing))
 
     def finish_part(self, number: int) -> None:
-        """All windows of a part are painted. On the disk it is safe within two seconds.
+        """All windows of a part are painted. Soon it is safe on the disk, which is not waited for.
 
         Raises:
             MachineError: The disk is full, or fails.
         """
         if self._partial is None:
             self._done.add(number)
-        elif self._partial.record(number):
-            self.flush()
+        elif self._partial.record(number) and (not self._flushing or self._flushing.done()):
+            self._await()
+            # The disk is waited for beside the work. Fewer waits for more parts, if it is slow.
+            self._flushing = self._writer.submit(self._write_down, self._partial.take())
 
     def flush(self) -> None:
         """Have all finished parts on the disk: first their pixels, then that they are done.
@@ -210,13 +215,9 @@ class Canvas:
         Raises:
             MachineError: The disk is full, or fails.
         """
-        if self._partial is None or not self._partial.waiting:
-            return
-        with self._writing():
-            for plane in self._planes.values():
-                if isinstance(plane, images.StoredPlane):
-                    plane.sync()
-        self._partial.flush()
+        self._await()
+        if self._partial is not None and (parts := self._partial.take()):
+            self._write_down(parts)
 
     def publish(self, raster: images.Raster | None = None) -> tuple[Path, ...]:
         """Write the results under their names, each whole or not at all, and remove the folder.
@@ -270,6 +271,7 @@ class Canvas:
     ) -> None:
         """Leave what is painted and not published on the disk, for `resume`."""
         if self._partial is None:
+            self._shut()
             return
         # What stops the work is told; that the disk is full as well is no news then.
         with suppress(MachineError) if error else _nothing():
@@ -277,6 +279,19 @@ class Canvas:
         self._shut()
         self._partial.close()
         self._partial = None
+
+    def _write_down(self, parts: Sequence[int]) -> None:
+        assert self._partial is not None
+        with self._writing():
+            for plane in self._planes.values():
+                if isinstance(plane, images.StoredPlane):
+                    plane.sync()
+        self._partial.write_down(parts)
+
+    def _await(self) -> None:
+        flushing, self._flushing = self._flushing, None
+        if flushing is not None:
+            flushing.result()
 
     def _count(self, name: str) -> int:
         return len(self.classes) if name == "probabilities" else 1
@@ -354,6 +369,7 @@ class Canvas:
             streaming.write_npy(path, bands, scratch=scratch)
 
     def _shut(self) -> None:
+        self._writer.shutdown()
         for plane in self._planes.values():
             if isinstance(plane, images.StoredPlane):
                 plane.close()

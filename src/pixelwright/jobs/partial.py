@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -49,7 +49,7 @@ class Partial:
     ) -> None:
         self.folder = folder
         self._waiting: list[int] = []
-        self._flushed = time.monotonic()
+        self._taken = time.monotonic()
         self._lock = _locked(folder)
         try:
             told = {**json.loads(json.dumps(identity, default=str)), "files": dict(files)}
@@ -76,23 +76,21 @@ class Partial:
             raise
 
     def record(self, part: int) -> bool:
-        """Note that a part is done; whether it is time to flush."""
+        """Note that a part is done; whether it is time to write that down."""
         self._waiting.append(part)
-        return time.monotonic() - self._flushed >= FLUSH_SECONDS
+        return time.monotonic() - self._taken >= FLUSH_SECONDS
 
-    def flush(self) -> None:
-        """Write down the parts that were noted. Their pixels must be on the disk already."""
-        if self._waiting:
-            lines = "\n".join(json.dumps({"part": part}) for part in self._waiting)
+    def take(self) -> list[int]:
+        """The parts that were noted and not taken yet."""
+        taken, self._waiting, self._taken = self._waiting, [], time.monotonic()
+        return taken
+
+    def write_down(self, parts: Sequence[int]) -> None:
+        """Have it on the disk that parts are done, as their pixels must be already."""
+        if parts:
+            lines = "\n".join(json.dumps({"part": part}) for part in parts)
             append_line(self.folder / _JOURNAL, lines)
-            self.done |= set(self._waiting)
-            self._waiting.clear()
-        self._flushed = time.monotonic()
-
-    @property
-    def waiting(self) -> frozenset[int]:
-        """Parts that were noted and not written down yet."""
-        return frozenset(self._waiting)
+            self.done |= set(parts)
 
     def remove(self) -> None:
         """Throw the folder away."""
