@@ -290,6 +290,13 @@ def test_another_identity_begins_anew_and_says_why(
     assert f"is begun anew: what lies there was made with {why}." in told[0].data["text"]
 
 
+def test_resuming_where_nothing_was_begun_is_no_news(tmp_path: Path) -> None:
+    told: list[Event] = []
+    with canvas_in(tmp_path, resume=True, on_event=told.append) as canvas:
+        assert canvas.done == frozenset()
+    assert told == []
+
+
 def test_without_resume_what_is_left_is_thrown_away(tmp_path: Path) -> None:
     with canvas_in(tmp_path) as canvas:
         paint(canvas, range(5))

@@ -1,7 +1,9 @@
 import io
+import os
 import tracemalloc
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -438,3 +440,28 @@ def test_f04_a_tiff_that_is_damaged_inside_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(data)
     with open_raster(path, 3) as raster, pytest.raises(DataError, match=r"x\.tif is damaged"):
         raster.read(whole(raster))
+
+
+@with_rasterio
+def test_f18_a_tiff_with_an_odd_name_is_read(tmp_path: Path) -> None:
+    for name in ("new\nline.tif", "a:b 'c'.tif", os.fsdecode(b"latin-\xe9.tif")):
+        try:
+            path = saved(tmp_path / name, drawn(), format="TIFF")
+        except OSError:
+            continue  # this file system refuses the name
+        with open_raster(path, 3) as raster:
+            assert np.array_equal(raster.read(WINDOW), drawn()[PART])
+
+
+@with_rasterio
+def test_threads_may_read_one_tiff_at_once(tmp_path: Path) -> None:
+    options = {"tiled": True, "compress": "lzw", "photometric": "rgb"}
+    array = drawn(1000, 1000)
+    path = tiff(tmp_path / "x.tif", array.transpose(2, 0, 1), **options)
+    tops = list(range(0, 1000, 50)) * 3
+    with open_raster(path, 3, nodata=0) as raster, ThreadPoolExecutor(4) as pool:
+        read = pool.map(lambda top: raster.read(Window(top, 0, 50, 1000)), tops)
+        invalid = pool.map(lambda top: raster.invalid(Window(top, 0, 50, 1000)), tops)
+        for top, pixels, missing in zip(tops, read, invalid, strict=True):
+            assert np.array_equal(pixels, array[top : top + 50])
+            assert np.array_equal(missing, (array[top : top + 50] == 0).all(2))

@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelwright.errors import MachineError, shown
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -60,21 +63,24 @@ def arriving(
             yield temporary
             temporary.replace(path)
         finally:
+            reached = temporary.stat().st_size if temporary.exists() else 0
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise unwritten(path, error, needed) from error
+        room = f"{needed:,} bytes needed, " if needed is not None else ""
+        if needed is None and error.errno in _FULL and reached:
+            room = f"more than {reached:,} bytes needed, "
+        raise _unwritten(path, error, room) from error
 
 
-def unwritten(path: Path, error: OSError, needed: int | None = None) -> MachineError:
-    """Why a file could not be written, and what to do."""
+def _unwritten(path: Path, error: OSError, needed: str) -> MachineError:
     if not path.parent.is_dir():
         text = f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}."
         return MachineError(f"{text} Make it, or give another.")
-    free = f"{shutil.disk_usage(path.parent).free:,} free"
-    room = free if needed is None else f"{needed:,} bytes needed, {free}"
+    free = shutil.disk_usage(path.parent).free
     return MachineError(
-        f"{shown(path)} cannot be written: {error.strerror or error} ({room}). Nothing was left "
-        f"under that name that was not there before; free space or choose another folder."
+        f"{shown(path)} cannot be written: {error.strerror or error} ({needed}{free:,} free). "
+        f"Nothing was left under that name that was not there before; free space or choose "
+        f"another folder."
     )
 
 

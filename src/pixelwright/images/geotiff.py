@@ -1,12 +1,13 @@
 """Write rasters that know where on earth they lie: cloud-optimised GeoTIFFs, by rasterio."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from pixelwright.errors import MachineError, shown
+from pixelwright.errors import shown
 from pixelwright.files import arriving, sync
 from pixelwright.images.geo import Geo, environment, without_place
 from pixelwright.images.stored import Plane
@@ -67,11 +68,8 @@ def write_geotiff(
                 )
             sync(temporary)
         except rasterio.errors.RasterioError as error:
-            why = error.__cause__ or error
-            raise MachineError(
-                f"{shown(path)} cannot be written: {shown(why)}. Nothing was left under that name "
-                "that was not there before; free space or choose another folder."
-            ) from error
+            # Told as any other file that cannot be written, in GDAL's own words.
+            raise OSError(errno.EIO, shown(error.__cause__ or error)) from error
         finally:
             plain.unlink(missing_ok=True)
 

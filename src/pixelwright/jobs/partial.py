@@ -53,12 +53,12 @@ class Partial:
         self._lock = _locked(folder)
         try:
             told = {**json.loads(json.dumps(identity, default=str)), "files": dict(files)}
-            why = _why_not(folder, files, told) if resume else None
-            self.done = _recorded(folder / _JOURNAL) if resume and not why else set()
+            why = _why_not(folder, files, told) if resume else ""
+            self.done = _recorded(folder / _JOURNAL) if why is None else set()
         except BaseException:
             self._lock.release()
             raise
-        if resume and not why:
+        if why is None:
             count = f"{len(self.done):,} part{'s'[: len(self.done) != 1]}"
             text = f"Going on with {shown(folder)}, where {count} lie done."
             on_event(Event("note", {"text": text}))
@@ -149,10 +149,10 @@ def _locked(folder: Path) -> FileLock:
         lock.release()
 
 
-def _why_not(folder: Path, files: Mapping[str, int], told: Mapping[str, Any]) -> str:
-    """Why parts that lie in a folder cannot be taken up; empty if they can."""
+def _why_not(folder: Path, files: Mapping[str, int], told: Mapping[str, Any]) -> str | None:
+    """Why parts that lie in a folder cannot be taken up, "" if there are none; None if they can."""
     if not (folder / _IDENTITY).exists():
-        return "nothing of it was done"
+        return ""
     try:
         before = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -166,7 +166,7 @@ def _why_not(folder: Path, files: Mapping[str, int], told: Mapping[str, Any]) ->
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
             return f"{name} is not as it was"
-    return ""
+    return None
 
 
 def _recorded(journal: Path) -> set[int]:
