@@ -358,6 +358,9 @@ class _View:
         of = f"{done:,}/{total:,}" if total is not None else f"{done:,}"
         if data.get("unit") == "bytes":
             of = self._bytes(what, done, total)
+        if data.get("unit") == "pixels":
+            of = f"{done / 1e6:,.1f}" + ("" if total is None else f" of {total / 1e6:,.1f}")
+            of = f"{of} · {data['speed'] / 1e6:.3g}/s"
         left = data.get("left")
         soon = "" if left is None else f" · {duration(left)} left"
         self._row(what, done, total, f"{what} {of}{soon}")

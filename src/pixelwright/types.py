@@ -152,7 +152,8 @@ class Event:
             `seconds`, `best` (whether it is the best so far).
         save: `path`.
         progress: `what` ("predict", "evaluate", "check", ...), `done`, `total`; `left`, seconds to
-            go of the whole job, where that is known; `unit`, "bytes" where bytes are counted.
+            go of the whole job, where that is known; `unit`, "bytes" where bytes are counted, or
+            "pixels", and then `speed`, how many in a second.
         note: `text`, one sentence for the user.
         stop: `why`.
     """

@@ -8,6 +8,7 @@ predictor = model.predictor(tile=256)
 from pixelwright.build.assembly import OVERFIT_GOAL, Training, loss_terms, training
 from pixelwright.build.label_scoring import LabelScorer
 from pixelwright.build.model import Model, describe, load_members, load_model, network
+from pixelwright.build.planning import Together
 from pixelwright.build.scoring import Scorer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "LabelScorer",
     "Model",
     "Scorer",
+    "Together",
     "Training",
     "describe",
     "load_members",

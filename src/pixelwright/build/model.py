@@ -217,8 +217,7 @@ def load_members(
 
     Raises:
         CheckpointError: A run has no good model, or no snapshots.
-        DataError: They tell other classes apart, or there is one among several that gives every
-            pixel a class.
+        DataError: They tell other classes apart, or some label pictures and others every pixel.
     """
     files: list[Path | Run] = []
     for run in runs:
@@ -236,10 +235,10 @@ def load_members(
     first, *others = members
     for file, other in zip(files[1:], others, strict=True):
         path = file.path if isinstance(file, Run) else file
-        if not (first.one_label and other.one_label):
+        if first.one_label != other.one_label:
             raise DataError(
-                "Several models answer together only where each gives whole pictures one label, "
-                f"and one of these gives a class to every pixel: {path}. Name one run."
+                f"One of these models labels whole pictures and the other every pixel: {path} "
+                f"cannot answer together with the first run. Name runs of one kind."
             )
         if other.classes.names != first.classes.names:
             odd = sorted(set(other.classes.names) ^ set(first.classes.names))

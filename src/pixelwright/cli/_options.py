@@ -30,9 +30,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any key: model.width=32. Repeatable."),
 ]
-Flip = Annotated[
-    bool, typer.Option("--flip", help="Classifiers see every picture mirrored too, and average.")
-]
+Flip = Annotated[bool, typer.Option("--flip", help="See every picture mirrored too, and average.")]
 Snapshots = Annotated[
     bool,
     typer.Option(

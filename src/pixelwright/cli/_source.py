@@ -4,7 +4,7 @@ Loaded only once a command runs.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def in_short(findings: Findings) -> str:
     return f"{first} (And {len(others)} more, above.)" if others else first
 
 
-def as_json(console: Console, table: Mapping[str, Any], file: str) -> None:
+def as_json(console: Console, table: Mapping[str, Any] | Sequence[Any], file: str) -> None:
     """Write a table to a file, whole or not at all, or to standard output for `-`."""
     # Names may hold bytes that are not UTF-8; escaped, any reader of JSON takes them.
     text = json.dumps(table, indent=None if file == "-" else 1, allow_nan=False) + "\n"

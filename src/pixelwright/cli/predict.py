@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwright.cli._options import Device, Flip, Snapshots, Tile
+from pixelwright.cli._options import Device, Flip, Json, Snapshots, Tile
 
 if TYPE_CHECKING:
     from pixelwright.console import Console
@@ -20,61 +20,120 @@ Images = Annotated[
 ]
 Runs = Annotated[
     list[Path],
-    typer.Option("--run", help="The run's folder. Repeated, classifiers answer together."),
+    typer.Option("--run", help="The run's folder. Repeated, the models answer together."),
 ]
 Out = Annotated[Path, typer.Option(help="The folder to write to; made if need be.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="AMOUNT", help="Take no more memory than this, in all: 800MB, 2GB."),
+]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="torch, onnxruntime, openvino, or auto for the fastest.")
+]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Also write the probability of each class.")
+]
+Uncertainty = Annotated[
+    bool, typer.Option("--uncertainty", help="Also write how unsure the models are of each pixel.")
+]
+D4 = Annotated[
+    bool, typer.Option("--d4", help="Average over all eight ways to mirror and turn an image.")
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace predictions that lie in --out.")
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Predict only what a prediction that stopped left over.")
+]
+Bands = Annotated[
+    str | None, typer.Option(metavar="N,N,..", help="Bands of the images to use, from 1: 4,3,2.")
+]
+NoData = Annotated[
+    str | None,
+    typer.Option(metavar="VALUE", help="What stands for no data: a number, nan, or alpha."),
+]
+Page = Annotated[int | None, typer.Option(min=1, help="Page of images that have several.")]
 
 
 def predict(
     images: Images,
     run: Runs,
     out: Out,
+    memory: Memory = None,
     tile: Tile = None,
+    backend: BackendName = "torch",
     probabilities: Probabilities = False,
-    overwrite: Overwrite = False,
+    uncertainty: Uncertainty = False,
     flip: Flip = False,
+    d4: D4 = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
     snapshots: Snapshots = False,
+    bands: Bands = None,
+    nodata: NoData = None,
+    page: Page = None,
+    json: Json = None,
     device: Device = None,
 ) -> None:
-    """Predict images of any size.
+    """Predict images of any size, within the memory there is.
 
     Each gives a PNG of class indices and a JPEG that shows them over the image. A classifier gives
     one table for all, predictions.csv, with the five most probable classes of each image.
     """
-    from pixelwright.cli._source import run_of
+    from pixelwright.cli._source import as_json, run_of
     from pixelwright.console import Console
 
     paths = [run_of(str(one)) for one in run]
     console = Console()
 
     from pixelwright import jobs
+    from pixelwright.images import nodata_of
 
     with console.watch() as on_event:
         done = jobs.predict(
             paths,
             images,
             out=out,
+            memory=memory,
             tile=tile,
+            backend=backend,
             probabilities=probabilities,
-            overwrite=overwrite,
+            uncertainty=uncertainty,
             flip=flip,
+            d4=d4,
+            overwrite=overwrite,
+            resume=resume,
             snapshots=snapshots,
+            bands=None if bands is None else _numbers(bands),
+            nodata=None if nodata is None else nodata_of(nodata),
+            page=page,
             device=device or "auto",
             on_event=on_event,
         )
     predictions = done if isinstance(done, list) else [done]
     labels = [one for one in predictions if isinstance(one, jobs.LabelPrediction)]
+    masks = [one for one in predictions if isinstance(one, jobs.Prediction)]
+    if json is not None:
+        as_json(console, [one.told() for one in predictions], json)
+        if json == "-":
+            return
     if labels:
         _show_labels(console, labels)
         console.written([out / jobs.TABLE])
         return
-    console.written(file for one in predictions for file in getattr(one, "files", ()))
+    console.written(file for one in masks for file in one.files)
+
+
+def _numbers(text: str) -> list[int]:
+    """`4,3,2` as numbers."""
+    from pixelwright.errors import RecipeError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RecipeError(
+            f"--bands takes numbers from 1 with commas between them, such as 4,3,2, not '{text}'."
+        ) from None
 
 
 def _show_labels(console: "Console", labels: "Sequence[LabelPrediction]") -> None:

@@ -131,7 +131,8 @@ class _Reader:
         if node.target is operator.getitem:
             self._part(node)
         elif not given:
-            args, kwargs = (map_arg(tree, self.constants.get) for tree in (node.args, node.kwargs))
+            args: Any = map_arg(node.args, self.constants.get)
+            kwargs: Any = map_arg(node.kwargs, self.constants.get)
             self.constants[node] = node.target(*args, **kwargs)  # type: ignore[operator]
         elif "assert" in _name(node):
             return
@@ -148,10 +149,12 @@ class _Reader:
                 self._add(node, found[0], call.maps, call.shape, found[1])
 
     def _call(self, node: FxNode, given: list[FxNode]) -> Call:
-        slots = {one: Slot(number) for number, one in enumerate(given)}
+        values: dict[FxNode, Any] = self.constants | {
+            one: Slot(number) for number, one in enumerate(given)
+        }
 
         def fill(tree: Any) -> Any:
-            return map_arg(tree, lambda one: slots.get(one, self.constants.get(one)))
+            return map_arg(tree, values.get)
 
         value = node.meta["val"]
         shape = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)

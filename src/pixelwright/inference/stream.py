@@ -15,6 +15,7 @@ Differs: any graph without operators over the whole image; demand is followed fr
 so a fast branch never runs ahead of a slow one by more than the join of both needs.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixelwright.inference._rows import Reshaped, Rows, Rowwise, Slot, filled
+from pixelwright.inference._rows import Conv, Reshaped, Rows, Rowwise, Slot, filled
 from pixelwright.inference.graph import IMAGE, Graph, Node
 from pixelwright.nn._rules import POINTWISE
 
@@ -88,6 +89,40 @@ class Stream:
                         maps[source].let_go(demand.keep[source])
             yield demand.rows[-1][0], maps[-1].take(*demand.rows[-1])
             maps[-1].let_go(demand.rows[-1][1])
+
+    def bytes(self, height: int, width: int, band: int, itemsize: int = 4) -> int:
+        """The most that the maps hold at one time, logits of the band included.
+
+        Args:
+            height: Of the image.
+            width: Of the image.
+            band: As in `bands`.
+            itemsize: Bytes of a value.
+        """
+        nodes = self.graph.nodes
+        sizes = [0, *(round(node.columns * width) * node.values * itemsize for node in nodes)]
+        rows_held, loose, most = [0] * len(sizes), [0] * len(sizes), 0
+        before: list[tuple[int, int]] = []
+        for demand in self.demands(height, band):
+            shape = [(r[1] - r[0], r[1] - k) for r, k in zip(demand.rows, demand.keep, strict=True)]
+            if shape == before:  # from here on each round is like the last
+                break
+            for number, node in enumerate(nodes, start=1):
+                new, kept = shape[number]
+                waits = kept > 0 or (before and before[number][1] > 0)
+                if waits:
+                    held = new + (before[number][1] if before else 0)
+                    rows_held[number] = max(rows_held[number], held)
+                loose[number] = new * sizes[number]
+                buffers = sum(map(operator.mul, rows_held, sizes))
+                most = max(most, buffers + sum(loose) + _copied(node, sizes, shape))
+                if waits:
+                    loose[number] = 0
+                for source in set(node.inputs):
+                    if self._last[source] == number - 1:
+                        loose[source] = 0
+            before, loose = shape, [0] * len(sizes)
+        return most
 
     def heights(self, height: int) -> list[int]:
         """Rows of each map, the image first."""
@@ -170,6 +205,16 @@ def run(target: Any, op: Rowwise, slabs: Sequence[Tensor], **more: Tensor) -> Te
     """Another overload of the same operator."""
     found: Tensor = target(*filled(op.args, slabs), **filled(op.kwargs, slabs), **more)
     return found
+
+
+def _copied(node: Node, sizes: Sequence[int], shape: Sequence[tuple[int, int]]) -> int:
+    """What an operator takes besides: weights in an order of its own, and a padded input."""
+    if not isinstance(node.op, Conv):
+        return 0
+    weight = node.op.weight
+    source = node.inputs[0]
+    padded = shape[source][0] * sizes[source] if any(node.op.padding) else 0
+    return weight.numel() * weight.element_size() + padded
 
 
 class _Map:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -49,6 +50,11 @@ class LabelPrediction:
         """The five most probable classes, or all there are, and their probabilities."""
         order = np.argsort(-self.probabilities, kind="stable")[:TOP]
         return tuple((self.classes.names[k], float(self.probabilities[k])) for k in order)
+
+    def told(self) -> dict[str, Any]:
+        """What scripts want to know of it, as JSON types."""
+        top = [{"class": name, "probability": round(share, 6)} for name, share in self.top]
+        return {"image": str(self.source) if self.source else None, "top": top}
 
 
 def predict_labels(

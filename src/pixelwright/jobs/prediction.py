@@ -1,17 +1,17 @@
 """Predict pictures of any size: a class for every pixel, or one label, as the model gives it."""
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import UInt8
 
-from pixelwright import build, images, render
-from pixelwright.errors import DataError, PredictError, RecipeError
-from pixelwright.files import write_bytes
-from pixelwright.jobs.evaluation import check_options
+from pixelwright import build, images
+from pixelwright.errors import DataError, PredictError, RecipeError, unknown
+from pixelwright.inference import backends
+from pixelwright.inference.answers import Extra
+from pixelwright.inference.views import ALL_EIGHT, MIRRORED, PLAIN
+from pixelwright.jobs.canvas import file_names
 from pixelwright.jobs.label_prediction import (
     LabelPrediction,
     check_out,
@@ -19,37 +19,14 @@ from pixelwright.jobs.label_prediction import (
     predict_labels,
     write_table,
 )
+from pixelwright.jobs.mask_prediction import MaskPredictor, Prediction, Wanted, write_failed
 from pixelwright.jobs.watch import watched
+from pixelwright.memory import parse
 from pixelwright.nn.normalise import looks_scaled
 from pixelwright.run import Run
-from pixelwright.types import Classes, Event, OnEvent
+from pixelwright.types import Event, OnEvent
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """The classes of an image.
-
-    Args:
-        labels: Class index of every pixel.
-        classes: What the indices mean.
-        image: What was predicted, as the network saw it.
-        probabilities: Of every class, if asked for.
-        files: What was written, if anything.
-    """
-
-    labels: Integer[np.ndarray, "h w"]
-    classes: Classes
-    image: UInt8[np.ndarray, "h w c"]
-    probabilities: Float[np.ndarray, "k h w"] | None = None
-    files: tuple[Path, ...] = ()
-
-    @property
-    def overlay(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The image with the classes over it."""
-        return render.overlay(self.image, self.labels.astype(np.int16), self.classes.colors)
-
-    def _repr_png_(self) -> bytes:
-        return images.encode_png(self.overlay)
+BACKENDS = ("auto", *backends.NAMES)
 
 
 def predict(
@@ -58,26 +35,49 @@ def predict(
     *,
     out: str | Path | None = None,
     tile: int | None = None,
+    memory: str | int | None = None,
+    backend: str = "torch",
     probabilities: bool = False,
+    uncertainty: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     flip: bool = False,
+    d4: bool = False,
     snapshots: bool = False,
+    bands: Sequence[int] | None = None,
+    nodata: images.NoData | None = None,
+    page: int | None = None,
     device: str = "auto",
     on_event: OnEvent | None = None,
 ) -> Prediction | LabelPrediction | list[Prediction] | list[LabelPrediction]:
     """Predict one image or several, of any size.
 
+    A class for every pixel is computed in one pass, by tiles, or band by band, whichever is
+    fastest within the memory; the result is that of one pass over the whole image, unless the
+    network needs all of it at once and memory is too small, which is said.
+
     Args:
-        run: The run, or its folder; of classifiers several, whose probabilities are averaged.
+        run: The run, or its folder; of several the probabilities are averaged.
         image: A file, an array of pixel values "h w c", or a list of files and folders.
-        out: Where to write `<stem>.png` (class indices, with palette) and `<stem>.overlay.jpg`, or
-            of a classifier `predictions.csv`; nothing is written without.
+        out: Where to write `<stem>.png` (class indices, with palette; `<stem>.tif` of a picture
+            that knows where on earth it lies) and `<stem>.overlay.jpg`, or of a classifier
+            `predictions.csv`; nothing is written without.
         tile: Most pixels to a side that the network sees at once.
-        probabilities: Also keep, and write, `<stem>.probabilities.npy`; a classifier always tells
-            them.
+        memory: That the process may take in all, as bytes or "2GB"; None takes a share of
+            what is free.
+        backend: torch, onnxruntime, openvino, or auto for the fastest that agrees with torch.
+        probabilities: Also keep, and write, `<stem>.probabilities.npy`, uint8 "k h w" in steps of
+            1/255; a classifier always tells them.
+        uncertainty: Also `<stem>.entropy.png`, and with several networks or views
+            `<stem>.disagreement.png`: 0 to 254 for the share of the most there can be.
         overwrite: Replace predictions that are there.
-        flip: Let classifiers see every picture mirrored as well, and average.
+        resume: Go on where a prediction was stopped: what is written already is passed over.
+        flip: See every picture mirrored as well, and average.
+        d4: See it mirrored and turned in all eight ways; for networks that label pixels.
         snapshots: Take the models that a run kept along its way, in place of its best.
+        bands: Which bands of the images to use, from 1.
+        nodata: The value that stands for no data, "nan", or "alpha" for transparent pixels.
+        page: Of images that have several, from 1.
         device: "auto", "cpu", "cuda" or "mps".
         on_event: Told the progress; None draws it, in a terminal and a notebook alike.
 
@@ -88,82 +88,123 @@ def predict(
     Raises:
         DataError: The image cannot be read.
         MachineError: Some images of a list cannot be read; the others are done.
+        PredictError: The memory is too small; it says how much would do.
         RecipeError: Options that are not for this kind of model.
     """
     given_runs = [run] if isinstance(run, (Run, str, Path)) else list(run)
     opened = [Run.open(one) for one in given_runs]
     members = build.load_members(opened, device, snapshots=snapshots)
-    model = members[0]
-    check_options(model, tile=tile, flip=flip, together=snapshots or len(members) > 1)
-    if model.one_label and probabilities:
-        raise RecipeError(
-            "--probabilities is for networks that give every pixel a class; predictions.csv always "
-            "holds those of a classifier. Leave it out."
-        )
+    if backend not in BACKENDS:
+        raise RecipeError(unknown("backend", backend, BACKENDS))
+    budget = parse(memory) if isinstance(memory, str) else memory
     folder = Path(out) if out is not None else None
-    if isinstance(image, np.ndarray):
-        array = pixel_values(image)
-        if model.one_label:
-            with watched(on_event) as tell:
-                return predict_labels(members, array, flip=flip, on_event=tell)[0][0]
-        return _predict_one(model, array, None, folder, tile, probabilities)
-    single = isinstance(image, (str, Path)) and not images.is_folder(image)
-    given = [image] if isinstance(image, (str, Path)) else list(image)
-    files = image_files([Path(item) for item in given])
+    several = len(members) > 1 or flip or d4
+    extras: tuple[Extra, ...] = ("probabilities",) if probabilities else ()
+    if uncertainty:
+        extras += ("entropy", "disagreement") if several else ("entropy",)
+    if members[0].one_label:
+        _only_masks(
+            tile=tile is not None,
+            memory=budget is not None,
+            backend=backend != "torch",
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            d4=d4,
+            resume=resume,
+            bands=bands is not None,
+            nodata=nodata is not None,
+            page=page is not None,
+        )
+        return _labels_of(members, image, folder, flip, overwrite, on_event)
+    if flip and d4:
+        raise RecipeError("--d4 holds the mirrored view of --flip already. Leave --flip out.")
+    wanted = Wanted(
+        out=folder,
+        tile=tile,
+        budget=budget,
+        backend=backend,
+        extras=extras,
+        views=ALL_EIGHT if d4 else MIRRORED if flip else PLAIN,
+        overwrite=overwrite,
+        resume=resume,
+        bands=None if bands is None else tuple(bands),
+        nodata=nodata,
+        page=page,
+    )
+    owners = opened if len(opened) == len(members) else [opened[0]] * len(members)
     with watched(on_event) as tell:
-        if model.one_label:
-            return _labels_of(members, files, folder, flip, overwrite, single, tell)
-        return _masks_of(model, files, folder, tile, probabilities, overwrite, single, tell)
+        return _masks_of(MaskPredictor(members, owners, wanted, tell), image)
 
 
 def _masks_of(
-    model: build.Model,
-    files: list[Path],
-    folder: Path | None,
-    tile: int | None,
-    probabilities: bool,
-    overwrite: bool,
-    single: bool,
-    on_event: OnEvent,
+    job: MaskPredictor, image: str | Path | np.ndarray | Sequence[str | Path]
 ) -> Prediction | list[Prediction]:
-    if folder:
-        _check_out(files, folder, overwrite)
-    done: list[Prediction] = []
-    failed: list[str] = []
-    for number, file in enumerate(files, 1):
-        try:
-            pixels = images.read_image(file, model.channels)
-            one = _predict_one(model, pixels, file, folder, tile, probabilities)
-        except DataError as error:
-            if single:
-                raise
-            failed.append(str(error))
-            on_event(Event("note", {"text": str(error)}))
-        else:
-            done.append(one if single or not folder else _light(one))
-        on_event(Event("progress", {"what": "predict", "done": number, "total": len(files)}))
+    out = job.wanted.out
+    if isinstance(image, np.ndarray):
+        wanted = job.wanted
+        pixels = pixel_values(image)
+        channels = job.models[0].channels
+        raster = images.array_raster(pixels, channels, bands=wanted.bands, nodata=wanted.nodata)
+        return job.one(raster, "prediction")
+    files, single = _files_of(image)
+    left = files
+    if out is not None:
+        left = _left(files, job)
+        for path in [path for path in files if path not in set(left)]:
+            job.tell(Event("note", {"text": f"{path.name} is predicted already"}))
+    if single:
+        if not left:
+            return job.there(files[0])
+        return job.one(job.open(files[0]), files[0].stem)
+    found, failed = job.several(left)
+    write_failed(out, failed)
     if failed:
-        raise failure(failed, len(files))
-    return done[0] if single else done
+        raise failure([why for _, why in failed], len(files))
+    return found
 
 
 def _labels_of(
     members: Sequence[build.Model],
-    files: list[Path],
+    image: str | Path | np.ndarray | Sequence[str | Path],
     folder: Path | None,
     flip: bool,
     overwrite: bool,
-    single: bool,
-    on_event: OnEvent,
+    on_event: OnEvent | None,
 ) -> LabelPrediction | list[LabelPrediction]:
-    if folder:
-        check_out(folder, overwrite)
-    found, failed = predict_labels(members, files, flip=flip, on_event=on_event, single=single)
-    if folder:
-        write_table(folder, found)
-    if failed:
-        raise failure(failed, len(files))
-    return found[0] if single else found
+    with watched(on_event) as tell:
+        if isinstance(image, np.ndarray):
+            return predict_labels(members, pixel_values(image), flip=flip, on_event=tell)[0][0]
+        files, single = _files_of(image)
+        if folder:
+            check_out(folder, overwrite)
+        found, failed = predict_labels(members, files, flip=flip, on_event=tell, single=single)
+        if folder:
+            write_table(folder, found)
+        if failed:
+            raise failure(failed, len(files))
+        return found[0] if single else found
+
+
+def _only_masks(**given: bool) -> None:
+    """Refuse options that a classifier would ignore.
+
+    Raises:
+        RecipeError: One of them was given.
+    """
+    names = [f"--{name}" for name, there in given.items() if there]
+    if names:
+        raise RecipeError(
+            f"{' and '.join(names)} is for networks that give every pixel a class; a classifier "
+            f"sees pictures whole, and predictions.csv always holds its probabilities. Leave it "
+            f"out."
+        )
+
+
+def _files_of(image: str | Path | Sequence[str | Path]) -> tuple[list[Path], bool]:
+    """The files that are meant, and whether one was asked for."""
+    single = isinstance(image, (str, Path)) and not images.is_folder(image)
+    given = [image] if isinstance(image, (str, Path)) else list(image)
+    return image_files([Path(item) for item in given]), single
 
 
 def pixel_values(image: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
@@ -188,47 +229,6 @@ def pixel_values(image: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
     )
 
 
-def _light(prediction: Prediction) -> Prediction:
-    nothing = np.zeros((0, 0, prediction.image.shape[2]), np.uint8)
-    return replace(prediction, labels=nothing[..., 0], image=nothing, probabilities=None)
-
-
-def _predict_one(
-    model: build.Model,
-    pixels: UInt8[np.ndarray, "h w c"],
-    file: Path | None,
-    folder: Path | None,
-    tile: int | None,
-    probabilities: bool,
-) -> Prediction:
-    predictor = model.predictor(tile)
-    likely = predictor.probabilities(pixels).cpu().numpy() if probabilities else None
-    labels = predictor.labels(pixels) if likely is None else _labels(likely)
-    result = Prediction(labels, model.classes, pixels, likely)
-    if folder is None:
-        return result
-    stem = file.stem if file else "prediction"
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / f"{stem}.png", folder / f"{stem}.overlay.jpg"]
-    images.write_mask(written[0], labels, model.classes.colors)
-    images.write_jpeg(written[1], result.overlay)
-    if likely is not None:
-        written.append(folder / f"{stem}.probabilities.npy")
-        write_bytes(written[-1], _npy(likely))
-    return replace(result, files=tuple(written))
-
-
-def _labels(likely: Float[np.ndarray, "k h w"]) -> Integer[np.ndarray, "h w"]:
-    return np.asarray(likely.argmax(0), np.uint8 if len(likely) <= 256 else np.uint16)
-
-
-def _npy(array: Float[np.ndarray, "k h w"]) -> bytes:
-    """Half precision as a .npy file: three digits of a probability are plenty."""
-    buffer = io.BytesIO()
-    np.save(buffer, array.astype(np.float16), allow_pickle=False)
-    return buffer.getvalue()
-
-
 def image_files(given: list[Path]) -> list[Path]:
     """The files named, and those in the folders named."""
     files: list[Path] = []
@@ -246,8 +246,16 @@ def image_files(given: list[Path]) -> list[Path]:
     return files
 
 
-def _check_out(files: list[Path], folder: Path, overwrite: bool) -> None:
+def _left(files: list[Path], job: MaskPredictor) -> list[Path]:
+    """The files that are to be predicted.
+
+    Raises:
+        DataError: Results would lie over one another, over an image, or over earlier ones.
+    """
+    wanted = job.wanted
+    assert wanted.out is not None
     seen: dict[str, Path] = {}
+    left = []
     for file in files:
         if file.stem in seen:
             raise DataError(
@@ -255,8 +263,17 @@ def _check_out(files: list[Path], folder: Path, overwrite: bool) -> None:
                 f"them into two folders."
             )
         seen[file.stem] = file
-        target = folder / f"{file.stem}.png"
-        if target.exists() and target.resolve() == file.resolve():
-            raise DataError(f"{file} would be replaced by its prediction. Take another --out.")
-        if target.exists() and not overwrite:
-            raise DataError(f"{target} is there already. Replace it with --overwrite.")
+        there = False
+        for geo in (False, True):
+            target = wanted.out / file_names(file.stem, geo=geo)[0]
+            if target.exists() and target.resolve() == file.resolve():
+                raise DataError(f"{file} would be replaced by its prediction. Take another --out.")
+            there = there or target.exists()
+        if there and not (wanted.overwrite or wanted.resume):
+            raise DataError(
+                f"{target.with_suffix('.png')} is there already. Replace it with --overwrite, or "
+                f"predict only what is missing with --resume."
+            )
+        if not (there and wanted.resume):
+            left.append(file)
+    return left

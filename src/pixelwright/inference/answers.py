@@ -1,0 +1,103 @@
+"""What is made of logits: classes, probabilities, and how unsure the networks are.
+
+Paper: entropy of the mean, and mutual information as the disagreement of members, Gal et al., 2017,
+https://arxiv.org/abs/1703.02910, equation 2 (BALD); means of probabilities, Lakshminarayanan et
+al., 2017, https://arxiv.org/abs/1612.01474
+Differs: divided by the logarithm of the number of classes, so that 1 is the most there can be.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt, UInt8
+from torch import Tensor
+
+Extra = Literal["probabilities", "entropy", "disagreement"]
+
+MOST_UNSURE = 254
+"""What 1 becomes in the 8 bits of entropy and disagreement; 255 is left for pixels without data."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one window.
+
+    Args:
+        labels: The most likely class.
+        probabilities: Parts of 255; None if not asked for.
+        entropy: Of the mean probabilities, 0 to `MOST_UNSURE`; None if not asked for.
+        disagreement: Between members and views, 0 to `MOST_UNSURE`; None if not asked for.
+    """
+
+    labels: UInt[np.ndarray, "h w"]
+    probabilities: UInt8[np.ndarray, "k h w"] | None = None
+    entropy: UInt8[np.ndarray, "h w"] | None = None
+    disagreement: UInt8[np.ndarray, "h w"] | None = None
+
+
+def answer(logits: Sequence[Float[Tensor, "k h w"]], extras: Collection[Extra] = ()) -> Answer:
+    """The answer of one network, or the mean of several.
+
+    Args:
+        logits: Of each member and view.
+        extras: What is wanted beside the classes.
+    """
+    first = logits[0]
+    kind = np.uint8 if len(first) <= 2**8 else np.uint16
+    if len(logits) == 1 and not extras:
+        return Answer(_labels(first, kind))
+    mean, own = _mean(logits, "disagreement" in extras)
+    unsure = math.log(max(len(first), 2))
+    total = _entropy(mean) if {"entropy", "disagreement"} & set(extras) else None
+    entropy = disagreement = None
+    if total is not None and "entropy" in extras:
+        entropy = _quantised(total / unsure, MOST_UNSURE)
+    if total is not None and own is not None:
+        disagreement = _quantised((total - own) / unsure, MOST_UNSURE)
+    likely = _quantised(mean, 255) if "probabilities" in extras else None
+    return Answer(_labels(mean, kind), likely, entropy, disagreement)
+
+
+def bytes_for_a_pixel(classes: int, extras: Collection[Extra], several: bool) -> int:
+    """What `answer` takes at most for each pixel, the logits aside."""
+    index = 12  # a score in float32 and its class in int64
+    if not extras and not several:
+        return index
+    return index + 8 * classes + 5 * classes * ("probabilities" in extras) + 24
+
+
+def _mean(logits: Sequence[Tensor], entropies: bool) -> tuple[Tensor, Tensor | None]:
+    """Mean probabilities, and the mean of each member's entropy."""
+    mean = own = None
+    for one in logits:
+        # At least float32, or a mean of bfloat16 values has two digits.
+        kind = torch.promote_types(one.dtype, torch.float32)
+        likely = one.to(kind).softmax(dim=0)
+        mean = likely if mean is None else mean.add_(likely)
+        if entropies:
+            uncertain = _entropy(likely)
+            own = uncertain if own is None else own.add_(uncertain)
+    assert mean is not None
+    count = len(logits)
+    if count > 1:
+        mean = mean.div_(count)
+    return mean, None if own is None else own / count
+
+
+def _entropy(likely: Float[Tensor, "k h w"]) -> Float[Tensor, "h w"]:
+    """In nats."""
+    entropy: Tensor = torch.special.entr(likely).sum(dim=0)
+    return entropy
+
+
+def _labels(scores: Tensor, kind: type[np.unsignedinteger]) -> UInt[np.ndarray, "h w"]:
+    # On a CPU `argmax` over the first axis takes longer.
+    return scores.max(dim=0).indices.cpu().numpy().astype(kind)
+
+
+def _quantised(shares: Tensor, most: int) -> UInt8[np.ndarray, "*shape"]:
+    return (shares * most).round().clamp(0, most).to(torch.uint8).cpu().numpy()

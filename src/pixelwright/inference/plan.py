@@ -1,0 +1,298 @@
+"""How to run a network on an image within a budget of memory: whole, by tiles, or streamed.
+
+plan = plan_for(costs, height, width, available=memory.parse("2GB"))
+print(plan)                      # stream, bands of 512 rows, about 1.1 GB
+for part in plan.parts():
+    ...
+
+An image, padded at the right and bottom to the model's size rule, is cut into parts that overlap
+by the model's receptive radius; each part is run at once, or band by band. All three ways give what
+one pass over the padded image gives.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pixelwright.errors import PredictError
+from pixelwright.inference.stream import Stream
+from pixelwright.inference.tiles import Span, spans
+from pixelwright.nn.receptive import Field
+
+Kind = Literal["whole", "tiles", "stream", "windows"]
+
+WHOLE_PIXELS = 2**22
+"""Up to here one pass is no slower than streaming, which takes seconds to prepare."""
+
+BAND_PIXELS = 2**18
+"""Of a band at least, if memory allows: the least time on a CPU was at 2**17 to 2**19."""
+
+USUAL_TILE = 1024
+
+_MARGIN = 1.15
+"""What a process is expected to take for each byte of its tensors: the allocator keeps some."""
+
+_REPEATED = 0.04
+"""Share of rows that may be computed twice so that a streamed image has parts to resume from."""
+
+_PART_PIXELS = 2**25
+"""Of a streamed part at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A rectangle of the image that is run on its own; what it reads, and keeps, of both axes."""
+
+    rows: Span
+    columns: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an image is run.
+
+    Args:
+        kind: What the user is told; "windows" are blended, where a model needs the whole image.
+        height: Of the image.
+        width: Of the image.
+        align: Parts begin and end at multiples of this.
+        halo: Pixels around what a part keeps.
+        rows: Most that a part reads, halo included.
+        columns: Likewise.
+        band: Rows of logits that a streamed part makes at a time; None runs parts at once.
+        bytes: That it is expected to take, beside what the process holds already.
+        work: Pixels that are computed for each pixel of the image.
+        seconds: That it is expected to take; None if nothing was timed.
+    """
+
+    kind: Kind
+    height: int
+    width: int
+    align: int
+    halo: int
+    rows: int
+    columns: int
+    band: int | None = None
+    bytes: int = 0
+    work: float = 1.0
+    seconds: float | None = None
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width as the model takes them."""
+        height, width = (-(-n // self.align) * self.align for n in (self.height, self.width))
+        return height, width
+
+    def parts(self) -> list[Part]:
+        """The parts row by row, without those that lie in the padding altogether."""
+        high, wide = self.padded
+        if self.kind == "windows":
+            # What one window adds to the next makes the image one part.
+            return [Part(Span(0, high, 0, high), Span(0, wide, 0, wide))]
+        rows = list(spans(high, self.rows, self.halo, self.align))
+        columns = list(spans(wide, self.columns, self.halo, self.align))
+        return [
+            Part(row, column)
+            for row in rows
+            if row.keep_start < self.height
+            for column in columns
+            if column.keep_start < self.width
+        ]
+
+    def __str__(self) -> str:
+        how = {
+            "whole": "in one pass",
+            "tiles": f"tiles of {self.rows} x {self.columns}",
+            "stream": f"stream, bands of {self.band} rows",
+            "windows": f"blended windows of {self.rows} x {self.columns}",
+        }[self.kind]
+        if self.kind == "stream" and self.columns < self.padded[1]:
+            how += f" in strips of {self.columns} columns"
+        told = [how, f"about {amount(self.bytes)}"] if self.bytes else [how]
+        if self.seconds is not None:
+            told.append(f"about {duration(self.seconds)}")
+        return ", ".join(told)
+
+
+def amount(bytes_: float) -> str:
+    """A number of bytes with a unit: 1.1 GB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if bytes_ >= size:
+            return f"{bytes_ / size:.{1 if bytes_ < 10 * size else 0}f} {unit}"
+    return f"{max(bytes_ / 1e3, 1):.0f} kB"
+
+
+def duration(seconds: float) -> str:
+    """40 s, 3 min, 2 h 10 min."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What running a network takes.
+
+    Args:
+        field: Of the network, or of several that run together.
+        at_once: Bytes of one pass over so many rows and columns.
+        stream: The network by bands; None where it cannot be run so. Called when an image is large
+            enough to need it.
+        answer: Bytes for each pixel of logits that are being turned into results.
+        itemsize: Bytes of a value.
+        members: Networks and views that run in turn, each with maps of its own while streaming.
+    """
+
+    field: Field
+    at_once: Callable[[int, int], int]
+    stream: Callable[[], list[Stream] | None]
+    answer: int = 0
+    itemsize: int = 4
+    members: int = 1
+
+
+def plan_for(
+    costs: Costs, height: int, width: int, *, available: int, tile: int | None = None
+) -> Plan:
+    """The way that is expected to take the least time within the memory.
+
+    Args:
+        costs: Of the network.
+        height: Of the image.
+        width: Of the image.
+        available: Bytes.
+        tile: The network never sees more than `tile * tile` pixels; None leaves that open.
+
+    Raises:
+        PredictError: No way fits; it says how much memory would do.
+    """
+    if not height * width:
+        raise PredictError(f"The image has no pixels: it is {height} x {width}.")
+    field = costs.field
+    align = math.lcm(field.stride, field.multiple)
+    halo = -(-field.radius // align) * align
+    empty = Plan("whole", height, width, align, 0 if field.unbounded else halo, align, align)
+    high, wide = empty.padded
+    whole = _costed(replace(empty, rows=high, columns=wide), costs)
+    if tile is not None:
+        return _tiled(whole, costs, tile)
+    if high * wide <= WHOLE_PIXELS and whole.bytes <= available:
+        return whole
+    if field.unbounded:
+        return whole if whole.bytes <= available else _windows(whole, costs, available)
+    streams = costs.stream()
+    found = [whole, *_tiles(whole, costs), *(_streams(whole, costs, streams) if streams else [])]
+    fitting = [plan for plan in found if plan.bytes <= available]
+    if fitting:
+        return min(fitting, key=lambda plan: (_expected(plan), plan.bytes))
+    least = min(found, key=lambda plan: plan.bytes)
+    raise PredictError(
+        f"{amount(max(available, 0))} of memory are left for an image of {height} x {width}, and "
+        f"{amount(least.bytes)} is the least that would do ({least}). Give --memory at least "
+        f"{amount(max(least.bytes - available, 0))} more."
+    )
+
+
+def _expected(plan: Plan) -> float:
+    """Time in units of one pass over the image by bands of a good height."""
+    if plan.band is None:
+        # Maps that lie far apart in memory: measured on networks of 0.01 to 24 million parameters.
+        return plan.work * 1.1
+    # Few rows are left at the lowest resolution: measured at 1, 2 and 4 of them.
+    return plan.work * (1 + 0.37 * (plan.align / plan.band) ** 2)
+
+
+def _costed(plan: Plan, costs: Costs) -> Plan:
+    """With the memory and the work of parts that are run at once."""
+    rows, columns = min(plan.rows, plan.padded[0]), min(plan.columns, plan.padded[1])
+    held = costs.at_once(rows, columns) + costs.answer * rows * columns
+    return replace(plan, bytes=round(_MARGIN * held), work=_work(plan))
+
+
+def _work(plan: Plan) -> float:
+    high, wide = plan.padded
+    rows = sum(span.stop - span.start for span in spans(high, plan.rows, plan.halo, plan.align))
+    columns = sum(
+        span.stop - span.start for span in spans(wide, plan.columns, plan.halo, plan.align)
+    )
+    return rows * columns / (plan.height * plan.width)
+
+
+def _tiled(whole: Plan, costs: Costs, tile: int) -> Plan:
+    """By tiles of a given size."""
+    high, wide = whole.padded
+    if max(high, wide) <= tile:
+        return whole
+    kind: Kind = "windows" if costs.field.unbounded else "tiles"
+    side = tile // whole.align * whole.align
+    if not side:
+        raise PredictError(
+            f"A tile of {tile} px is smaller than the {whole.align} px whose multiples the model "
+            f"takes. Use a tile of {whole.align} px or more."
+        )
+    return _costed(replace(whole, kind=kind, rows=min(side, high), columns=min(side, wide)), costs)
+
+
+def _tiles(whole: Plan, costs: Costs) -> Iterator[Plan]:
+    """Square tiles, from large ones down."""
+    high, wide = whole.padded
+    side = max(USUAL_TILE, 8 * whole.halo)
+    while side > 2 * whole.halo and side >= whole.align:
+        fitted = side // whole.align * whole.align
+        yield _costed(
+            replace(whole, kind="tiles", rows=min(fitted, high), columns=min(fitted, wide)), costs
+        )
+        side = side // 2 if side // 2 > 2 * whole.halo else side - whole.align * 4
+
+
+def _windows(whole: Plan, costs: Costs, available: int) -> Plan:
+    """The largest windows that fit, for a model that needs the whole image."""
+    side = max(whole.padded)
+    while side >= whole.align:
+        side = int(side * 0.8) // whole.align * whole.align
+        if not side:
+            break
+        high, wide = (min(side, n) for n in whole.padded)
+        plan = _costed(replace(whole, kind="windows", rows=high, columns=wide), costs)
+        if plan.bytes <= available:
+            return plan
+    least = _costed(replace(whole, rows=whole.align, columns=whole.align), costs).bytes
+    raise PredictError(
+        f"{amount(max(available, 0))} of memory are left, and {amount(least)} is the least that "
+        f"would do for windows of {whole.align} px. Give more by --memory."
+    )
+
+
+def _streams(whole: Plan, costs: Costs, streams: list[Stream]) -> Iterator[Plan]:
+    """Streams over strips of all sensible widths, with bands of all sensible heights."""
+    high, wide = whole.padded
+    strips = 1
+    while True:
+        columns = wide
+        if strips > 1:
+            columns = (-(-wide // strips) + 2 * whole.halo) // whole.align * whole.align
+            columns += whole.align
+        if columns > wide or (strips > 1 and columns <= 2 * whole.halo + whole.align):
+            return
+        best = max(BAND_PIXELS // columns, 2 * whole.align, 16)
+        band = min(-(-best // whole.align) * whole.align, high)
+        while True:
+            yield _streamed(whole, costs, streams, columns, band)
+            if band <= whole.align:
+                break
+            band = max(band // 2 // whole.align * whole.align, whole.align)
+        strips *= 2
+
+
+def _streamed(whole: Plan, costs: Costs, streams: list[Stream], columns: int, band: int) -> Plan:
+    high, _ = whole.padded
+    # A part ends with a full band, so that all bands but the last of the image are alike.
+    rows = max(round(2 * whole.halo / _REPEATED), _PART_PIXELS // columns, 8 * band)
+    rows = -(-rows // band) * band + 2 * whole.halo
+    rows = high if rows >= high else rows
+    plan = replace(whole, kind="stream", rows=rows, columns=columns, band=band)
+    held = sum(stream.bytes(rows, columns, band, costs.itemsize) for stream in streams)
+    held = held * costs.members // len(streams) + costs.answer * band * columns
+    return replace(plan, bytes=round(_MARGIN * held), work=_work(plan))
