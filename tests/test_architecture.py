@@ -15,7 +15,7 @@ HOUSE = SOURCE / "pixelwright"
 NOUNS = {"errors", "types", "registry", "files", "memory"}
 PLAIN = {"images", "render", "console", "run", "recipe"}
 BUILT_FROM = NOUNS | {"images", "render", "run", "recipe", "nn", "losses", "metrics", "data"}
-BUILT_FROM |= {"models", "training", "inference"}
+BUILT_FROM |= {"models", "training", "inference", "exporting"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": NOUNS | {"nn"},
     "training": NOUNS | {"metrics", "run"},
     "inference": NOUNS | {"nn", "images", "render"},
+    "exporting": NOUNS | {"nn", "images", "render", "inference"},
     "report": NOUNS | {"metrics", "run", "render"},
     "track": NOUNS | {"run", "images"},
     "build": BUILT_FROM,

@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixelwright.jobs import evaluate, explain, find_lr, predict, report, train
+    from pixelwright.jobs import evaluate, explain, export, find_lr, predict, report, train
     from pixelwright.recipe import Recipe
     from pixelwright.run import Run
     from pixelwright.study.job import compare
@@ -27,6 +27,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export",
     "find_lr",
     "predict",
     "report",
@@ -38,6 +39,7 @@ _HOMES = {
     "train": "pixelwright.jobs",
     "evaluate": "pixelwright.jobs",
     "explain": "pixelwright.jobs",
+    "export": "pixelwright.jobs",
     "find_lr": "pixelwright.jobs",
     "predict": "pixelwright.jobs",
     "report": "pixelwright.jobs",

@@ -5,6 +5,7 @@
     ├── DataError             an image, a mask, a folder or what they hold
     ├── CheckpointError       a checkpoint, a model file or a run folder
     ├── PredictError          a prediction that cannot be made as asked
+    ├── ExportError           a file for other programs that cannot be made as asked
     └── MachineError          exit 3: disk, memory or a dead process
     PixelwrightWarning        worth knowing, not worth stopping for
 
@@ -32,6 +33,10 @@ class CheckpointError(PixelwrightError):
 
 
 class PredictError(PixelwrightError):
+    pass
+
+
+class ExportError(PixelwrightError):
     pass
 
 

@@ -32,7 +32,7 @@ _FILES = (
     "model.safetensors",
     "loss_vs_epochs.png",
 )
-_FOLDERS = ("checkpoints", "pictures", "tensorboard", "wandb")
+_FOLDERS = ("checkpoints", "exports", "pictures", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,10 @@ class Run:
     @property
     def pictures(self) -> Path:
         return self.path / "pictures"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
 
     @property
     def loss_figure(self) -> Path:
