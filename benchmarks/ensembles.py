@@ -15,6 +15,7 @@ import numpy as np
 
 import pixelwright as pw
 from pixelwright.metrics.labels import LabelScores
+from pixelwright.recipe import Recipe
 
 RESULT = Path(__file__).parent / "results" / "study-cifar100-ensembles.md"
 
@@ -48,9 +49,13 @@ def main() -> None:
         row(f"all {len(runs)} runs, {len(runs) // len(seeds)} networks", pw.evaluate(runs), alone),
     ]
     if options.snapshots:
+        count = Recipe.read(pw.Run.open(options.snapshots).recipe_file).train.snapshots
         last, together = (pw.evaluate(options.snapshots, snapshots=some) for some in (False, True))
-        lines += ["", lines[0].replace("the best single", "the last snapshot"), lines[1]]
-        lines += [row("the last snapshot alone", last, last), row("all of them", together, last)]
+        lines += ["", lines[0].replace("the best single", "that model"), lines[1]]
+        lines += [
+            row("the best model of that run", last, last),
+            row(f"its {count} snapshots", together, last),
+        ]
     about = f"{len(alone.right):,} pictures of 'val'; 95 % intervals over pictures."
     RESULT.write_text("\n".join([*lines, "", about]) + "\n")
     print(RESULT.read_text())
