@@ -12,6 +12,7 @@ import pixelwright as pw
 import tiny
 from pixelwright import build, jobs
 from pixelwright.build.model import header
+from pixelwright.build.sources import keep_folder, source_of
 from pixelwright.cli import main
 from pixelwright.data.index import load
 from pixelwright.errors import DataError, ExportError, MachineError, RecipeError
@@ -22,7 +23,6 @@ from pixelwright.exporting.verify import check_pictures, compare, verify
 from pixelwright.inference.backends.onnxruntime import OnnxBackend
 from pixelwright.inference.backends.openvino import OpenVinoBackend
 from pixelwright.jobs.calibration import PICTURES, parts
-from pixelwright.jobs.exporting import keep_folder, source_of
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
 from pixelwright.run import Run

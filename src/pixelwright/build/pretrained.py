@@ -15,7 +15,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from pixelwright.build.published import Published, Timm, Vgg16, Weights, keras, published
@@ -207,6 +206,8 @@ class _Match:
 def _match(
     own: Mapping[str, Tensor], given: Mapping[str, Tensor], channels: int, places: Names
 ) -> _Match:
+    from timm.models import adapt_input_conv
+
     match, misfits = _Match(), {}
     for name, value in given.items():
         place = next((p for p in places(name) if p in own), None)

@@ -4,19 +4,24 @@
     scores = evaluate(run, split="val")
     predictions = predict(run, "photo.jpg", out="out/")
 
-`training` writes log and checkpoints; everything else in a run folder is written here.
+`training` writes log and checkpoints; everything else in a run folder is written here. Each job is
+found on first use, so that prediction does not load what only training or reports need.
 """
 
-from pixelwright.jobs.evaluation import evaluate
-from pixelwright.jobs.explanation import Explanation, explain
-from pixelwright.jobs.exporting import Exported, export
-from pixelwright.jobs.label_prediction import TABLE, LabelPrediction
-from pixelwright.jobs.learning_rate import RateFinding, find_lr
-from pixelwright.jobs.mask_prediction import Prediction
-from pixelwright.jobs.mirror import track
-from pixelwright.jobs.prediction import predict
-from pixelwright.jobs.show import report
-from pixelwright.jobs.training import train
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelwright.jobs.evaluation import evaluate
+    from pixelwright.jobs.explanation import Explanation, explain
+    from pixelwright.jobs.exporting import Exported, export
+    from pixelwright.jobs.label_prediction import TABLE, LabelPrediction
+    from pixelwright.jobs.learning_rate import RateFinding, find_lr
+    from pixelwright.jobs.mask_prediction import Prediction
+    from pixelwright.jobs.mirror import track
+    from pixelwright.jobs.prediction import predict
+    from pixelwright.jobs.show import report
+    from pixelwright.jobs.training import train
 
 __all__ = [
     "TABLE",
@@ -34,3 +39,30 @@ __all__ = [
     "track",
     "train",
 ]
+
+_HOMES = {
+    "Explanation": "explanation",
+    "Exported": "exporting",
+    "LabelPrediction": "label_prediction",
+    "Prediction": "mask_prediction",
+    "RateFinding": "learning_rate",
+    "TABLE": "label_prediction",
+    "evaluate": "evaluation",
+    "explain": "explanation",
+    "export": "exporting",
+    "find_lr": "learning_rate",
+    "predict": "prediction",
+    "report": "show",
+    "track": "mirror",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

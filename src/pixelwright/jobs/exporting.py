@@ -1,17 +1,16 @@
 """Write a run's network as a file for other programs: ONNX or OpenVINO, in float32 or 8 bits."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pixelwright import build
-from pixelwright.data import cache, index
+from pixelwright.build.sources import source_of
+from pixelwright.data import index
 from pixelwright.errors import DataError, MachineError, RecipeError, unknown
 from pixelwright.exporting.onnx import description, onnx_of
 from pixelwright.exporting.openvino import openvino_of, quantised, write
-from pixelwright.exporting.source import Source
 from pixelwright.exporting.verify import Agreement, verify
 from pixelwright.files import write_bytes
 from pixelwright.inference.backends import require
@@ -112,24 +111,6 @@ _NEEDED: Mapping[Format, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
 }
-
-
-def source_of(model: build.Model) -> Source:
-    """A model as `exporting` takes it."""
-    classes = model.classes
-    about: dict[str, Any] = {
-        "model": str(model.spec),
-        "colors": [list(color) for color in classes.colors],
-    }
-    return Source(model.network, model.field, model.channels, classes.names, model.side, about)
-
-
-def keep_folder(run: Run) -> Path | None:
-    """Where files that backends need are kept: in the run, else in the user's cache, if any."""
-    if os.access(run.path, os.W_OK):
-        return run.exports
-    folder = cache.folder()
-    return None if folder is None else folder / "exports"
 
 
 def _format(to: str | None, out: str | Path | None, int8: bool) -> Format:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Integer, UInt8
 
 from pixelwright import build, images, render
+from pixelwright.build.sources import keep_folder, source_of
 from pixelwright.errors import DataError
 from pixelwright.exporting.opening import choose, opened
 from pixelwright.files import write_text
@@ -24,7 +25,6 @@ from pixelwright.inference.plan import WHOLE_PIXELS, Plan, plan_for
 from pixelwright.inference.run import Member, run_part, run_whole, seams
 from pixelwright.inference.views import PLAIN, View
 from pixelwright.jobs.canvas import IN_MEMORY, Canvas, file_names
-from pixelwright.jobs.exporting import keep_folder, source_of
 from pixelwright.run import Run
 from pixelwright.types import Classes, Event, OnEvent, Window
 
@@ -37,7 +37,7 @@ _SMALL = 2**18
 _TOGETHER = 2**20
 """Pixels of such a batch."""
 
-_SAMPLE = 512
+_SAMPLE = 384
 """Side of the tile by which networks are timed."""
 
 

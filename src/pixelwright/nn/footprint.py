@@ -29,7 +29,7 @@ from torch.utils.flop_counter import flop_registry
 from pixelwright.errors import PredictError
 from pixelwright.nn._rules import arguments
 from pixelwright.nn._scratch import KERNEL_BYTES, as_on_a_device, scratch_bytes
-from pixelwright.nn.ghost import ghost_of, tensors_of
+from pixelwright.nn.ghost import ghost_of, light, tensors_of
 
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _REFUSALS = (RuntimeError, ValueError, AssertionError)
@@ -101,6 +101,7 @@ def footprint(
     )
 
 
+@light
 class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the memory behind all tensors that are alive, step by step."""
 

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from pixelwright.errors import PredictError
 from pixelwright.nn._reach import Reach, whole
 from pixelwright.nn._rules import arguments, follow
-from pixelwright.nn.ghost import ghost_of
+from pixelwright.nn.ghost import ghost_of, light
 
 # Sizes to look at a model with: powers of two for nearly all, then also thirds, fifths, sevenths.
 _PROBES = (256, 960, 6720)
@@ -144,6 +144,7 @@ def _dtype(ghost: nn.Module) -> torch.dtype:
     return next(floats, torch.float32)
 
 
+@light
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes, for every tensor made while it is active, what it sees of the image."""
 

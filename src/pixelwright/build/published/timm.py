@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import timm
 from torch import Tensor
 
 from pixelwright.build.published.weights import (
@@ -39,10 +38,14 @@ class Timm:
         return tuple(self.config["mean"]), tuple(self.config["std"])
 
     def names(self) -> list[str]:
+        import timm
+
         full = timm.list_pretrained(f"{self.title}.*")
         return [tag for tag in (name.partition(".")[2] for name in full) if tag]
 
     def fetch(self, name: str) -> Weights:
+        import timm
+
         tag = self.config.get("tag") or "" if name == "imagenet" else name
         full = f"{self.title}.{tag}" if tag else self.title
         if name != "imagenet" and name not in self.names():
@@ -63,6 +66,8 @@ class Timm:
         return Weights(network.state_dict(), full, tuple(config.mean), tuple(config.std))
 
     def own_names(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        import timm
+
         published = timm.get_pretrained_cfg(self.title)
         head = published.classifier if published else None
         heads = [head] if isinstance(head, str) else list(head or ())
