@@ -1,10 +1,13 @@
 """An ONNX file in ONNX Runtime.
 
-On a CPU its memory arena is off. The arena keeps the most that any picture ever took, and a plan
-for a memory budget counts on what is given back; measured, it makes nothing faster at tiles of 256
-pixels and more.
+On a CPU it has an arena, which keeps the memory of one picture for the next of the same size and
+gives it back when the size changes. Where freed memory goes back to the system at once, that saves
+a quarter of the processor time: at tiles of 1024 px, FCNN took 0.40 s of one core in place of
+0.53 s, a U-Net over ResNet34 2.9 s in place of 3.8 s. Peaks were 1.4 times those without an arena,
+about as much as torch's own; an arena as it comes had 1.6 times, and kept it.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +47,22 @@ class OnnxBackend:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ONLY_FATAL
         options.intra_op_num_threads = torch.get_num_threads()
-        options.enable_cpu_mem_arena = False
-        # Plans for one size of pictures only, in one block that stays as large as the largest.
+        # One block for all steps, planned for each size of pictures anew.
         options.enable_mem_pattern = False
-        # Threads that spin while they wait take the cores from whoever reads and writes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        _register_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        # Threads that spin between steps were faster at every tile measured; between pictures they
+        # would take the cores from whoever reads and writes.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         content = model if isinstance(model, bytes) else str(model)
         self._session: Any = onnxruntime.InferenceSession(
             content, options, providers=providers(self.device)
         )
         self._classes = int(self._session.get_outputs()[0].shape[1])
         self._maps = len(self._session.get_outputs()[0].shape) == 4
+        self._keeping, self._emptying = onnxruntime.RunOptions(), onnxruntime.RunOptions()
+        self._emptying.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._last: torch.Size | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -75,13 +83,27 @@ class OnnxBackend:
         binding = self._session.io_binding()
         binding.bind_input("image", *self._place(batch))
         binding.bind_output("logits", *self._place(logits))
-        self._session.run_with_iobinding(binding)
+        same = images.shape == self._last or self.device.type != "cpu"
+        self._session.run_with_iobinding(binding, self._keeping if same else self._emptying)
+        self._last = images.shape
         return logits
 
     def _place(self, tensor: Tensor) -> tuple[str, int, type, tuple[int, ...], int]:
         """Where a tensor lies, in ONNX Runtime's words."""
         index = self.device.index or 0
         return self.device.type, index, np.float32, tuple(tensor.shape), tensor.data_ptr()
+
+
+@cache
+def _register_arena() -> None:
+    """Have ONNX Runtime ask for as much memory as it needs, not for the next power of two."""
+    import onnxruntime
+
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    any_size, as_requested, default = 0, 1, -1
+    settings = onnxruntime.OrtArenaCfg(any_size, as_requested, default, default)
+    onnxruntime.create_and_register_allocator(place, settings)
 
 
 def providers(device: torch.device) -> list[Any]:
