@@ -15,7 +15,18 @@ from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import field_of
 from pixelwright.registry import Spec
 
-MODELS = [name for name in models if not gives_one_label(name)]
+SMALLER = {
+    "convunext": "width=8,depth=2",
+    "mobilenet-unet": "encoder=mobilenetv2_035",
+    "smp": "encoder=resnet18",
+    "timm-unet": "encoder=resnet18,depth=4",
+    "unet": "width=8,depth=3",
+}
+MODELS = [
+    f"{name}:{SMALLER[name]}" if name in SMALLER else name
+    for name in models
+    if not gives_one_label(name)
+]
 
 
 def centred(network: nn.Module, channels: int = 3) -> nn.Module:

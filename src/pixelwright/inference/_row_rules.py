@@ -149,15 +149,26 @@ def kernels(weight: Tensor) -> Tensor:
 def _conv(call: Call) -> Found:
     call.plain()
     given = call.given
-    if isinstance(given["padding"], str):
-        raise RefusedError("a convolution whose padding is named by a word")
     weight, bias = given["weight"], given["bias"]
-    stride, padding, dilation = (two(given[name]) for name in ("stride", "padding", "dilation"))
+    stride, dilation = two(given["stride"]), two(given["dilation"])
+    padding = _padding(given["padding"], two(weight.shape[2:]), dilation)
     if given.get("transposed", "output_padding" in given):
         more = two(given["output_padding"])
         return Transposed(weight, bias, stride, padding, more, dilation, given["groups"]), MAPS
     kernel = two(weight.shape[2:])
     return Conv(kernel, stride, padding, dilation, kernels(weight), bias, given["groups"]), MAPS
+
+
+def _padding(given: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    """As numbers; "same" keeps the size."""
+    if given == "valid":
+        return 0, 0
+    if given != "same":
+        return two(given)
+    spans = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if any(span % 2 for span in spans):
+        raise RefusedError("a convolution with more padding on one side than on the other")
+    return spans[0] // 2, spans[1] // 2
 
 
 def _max_pool(call: Call) -> Found:
@@ -316,7 +327,9 @@ RULES: Mapping[str, Rule] = {
     "replication_pad2d": _pad("replicate"),
     "slice": _slice,
     **dict.fromkeys(["permute", "transpose"], _permute),
-    **dict.fromkeys(["view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"], _view),
+    **dict.fromkeys(
+        ["view", "_unsafe_view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze"], _view
+    ),
     **dict.fromkeys(["layer_norm", "native_layer_norm", "linear"], _along),
     **dict.fromkeys(["softmax", "_softmax", "log_softmax", "_log_softmax"], _along),
     **dict.fromkeys(["mean", "sum", "amax", "amin", "linalg_vector_norm"], _along),

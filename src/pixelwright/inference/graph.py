@@ -79,8 +79,8 @@ def graph_of(model: nn.Module, channels: int, multiple: int) -> Graph:
     image = torch.zeros(1, channels, *size, dtype=torch.uint8, device=weight.device)
     try:
         with torch.no_grad():
-            exported = torch.export.export(model, (image,), strict=False)
-            program = exported.run_decompositions({})
+            # Without `run_decompositions`, which would take twice as long again.
+            program = torch.export.export(model, (image,), strict=False)
     except Exception as error:  # whatever the code of a model raises
         return Graph(refused=f"torch.export cannot follow it ({str(error).partition(chr(10))[0]})")
     try:
@@ -147,6 +147,15 @@ class _Reader:
                 self.maps[node] = self.maps[given[0]]
             else:
                 self._add(node, found[0], call.maps, call.shape, found[1])
+            if node.target._schema.is_mutable:  # type: ignore[union-attr]
+                self._overwrite(given[0], self.maps[node])
+
+    def _overwrite(self, source: FxNode, by: Map) -> None:
+        """What was written over has the new values from here on, by whatever name."""
+        number = self.maps[source].number
+        for node, found in self.maps.items():
+            if found.number == number:
+                self.maps[node] = by
 
     def _call(self, node: FxNode, given: list[FxNode]) -> Call:
         values: dict[FxNode, Any] = self.constants | {
@@ -159,7 +168,8 @@ class _Reader:
         value = node.meta["val"]
         shape = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
         maps = tuple(self.maps[one] for one in given)
-        return Call(node.target, tuple(fill(node.args)), dict(fill(node.kwargs)), maps, shape)
+        target = _functional(node.target)
+        return Call(target, tuple(fill(node.args)), dict(fill(node.kwargs)), maps, shape)
 
     def _add(
         self,
@@ -230,6 +240,18 @@ def _weights(program: torch.export.ExportedProgram) -> dict[str, Any]:
         **signature.inputs_to_lifted_tensor_constants,
     }
     return {name: stored[key].detach() for name, key in names.items()}
+
+
+def _functional(target: Any) -> Any:
+    """The overload that gives a new tensor: `relu` of `relu_`."""
+    if not target._schema.is_mutable:
+        return target
+    name = target.overloadpacket.__name__.removesuffix("_")
+    packet = getattr(torch.ops.aten, name, None)
+    found = getattr(packet, target._overloadname, None)
+    if found is None:
+        raise RefusedError(f"{name} in place")
+    return found
 
 
 def _name(node: FxNode) -> str:
