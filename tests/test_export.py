@@ -1,6 +1,10 @@
 """Networks as files for other programs: what they hold, and that they compute the same."""
 
+import ast
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,7 @@ from pixelwright.exporting.openvino import openvino_of, write
 from pixelwright.exporting.source import Source, program_of
 from pixelwright.exporting.verify import check_pictures, compare, verify
 from pixelwright.inference.backends.onnxruntime import OnnxBackend
-from pixelwright.inference.backends.openvino import OpenVinoBackend
+from pixelwright.inference.backends.openvino import OpenVinoBackend, without_telemetry
 from pixelwright.jobs.calibration import PICTURES, parts
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
@@ -32,6 +36,7 @@ from pixelwright.types import silent
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+without_telemetry()
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
 
@@ -273,6 +278,19 @@ def test_the_command_tells_the_files_and_how_near_they_come(
     assert main(["export", "run", "--out", "out/net.onnx"]) == 2
     assert "Replace it with --overwrite" in capsys.readouterr().err
     assert main(["export", "run", "--out", "out/net.onnx", "--overwrite"]) == 0
+
+
+def test_nobody_is_told_that_openvino_is_used(tmp_path: Path) -> None:
+    code = (
+        "from pixelwright.inference.backends.openvino import without_telemetry as quiet; quiet(); "
+        "import sys, openvino; print(sorted(m for m in sys.modules if 'telemetry' in m))"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    loaded = ast.literal_eval(told.stdout)
+    assert not [name for name in loaded if name.startswith("openvino_telemetry.")]
+    assert held(tmp_path) == []  # its identity of this user would lie in ~/intel
 
 
 def test_pw_export_stays_a_function() -> None:

@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from pixelwright.errors import ExportError, MachineError, shown
 from pixelwright.exporting.onnx import KEY
 from pixelwright.inference.backends import require
+from pixelwright.inference.backends.openvino import without_telemetry
 
 _NAMES = ("model.xml", "model.bin")
 
@@ -33,6 +34,7 @@ def openvino_of(content: bytes) -> Any:
         ExportError: It does not know a step of the network.
     """
     require("Writing OpenVINO's files", "openvino")
+    without_telemetry()
     import openvino
 
     try:
@@ -60,6 +62,7 @@ def quantised(model: Any, pictures: Sequence[UInt8[np.ndarray, "n c _h _w"]]) ->
     require("Quantising to 8 bits", "openvino", "nncf")
     if not pictures:
         raise ExportError("There is no picture to take the ranges of 8-bit numbers from.")
+    without_telemetry()
     with _quiet():
         import nncf
 

@@ -1,6 +1,7 @@
 """An ONNX file or OpenVINO's own in OpenVINO, on a CPU."""
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,15 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from pixelwright.inference.backends import require
+
+
+def without_telemetry() -> None:
+    """Keep OpenVINO and NNCF from telling their maker, over the network and unasked, of their use.
+
+    They do so as soon as they are imported, in processes of their own, unless the package that does
+    it is not there. To be called before either is imported.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVinoBackend:
@@ -29,6 +39,7 @@ class OpenVinoBackend:
 
     def __init__(self, model: Any) -> None:
         require("The backend 'openvino'", "openvino")
+        without_telemetry()
         import openvino
 
         core = openvino.Core()
