@@ -1,5 +1,6 @@
 """What it takes to predict with trained models together: the members of a plan, and its costs."""
 
+import gc
 import math
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
@@ -25,6 +26,12 @@ _PROBES = (256, 1024)
 
 _AGREES = 1e-4
 """Of the largest logit: what a stream may differ from a pass that it is compared with."""
+
+_EXPORT_BYTES = 60_000_000
+"""What a process takes to export a network and compare it, the weights apart: 31 to 44 MB."""
+
+_BESIDE = 32_000_000
+"""What a prediction takes beside tensors: compiled kernels (15 to 22 MB were measured), threads."""
 
 _KEPT_FREE = 0.8
 """Share of the free memory that is taken where no budget is given."""
@@ -73,6 +80,8 @@ class Together:
             answer=bytes_for_a_pixel(len(models[0].classes), extras, count > 1)
             + 4 * len(models[0].classes) * count,
             members=count,
+            classes=len(models[0].classes),
+            preparing=self._preparing,
         )
 
     @property
@@ -100,6 +109,14 @@ class Together:
             self._streams = self._look() if self.by_rows else None
         return self._streams
 
+    def _preparing(self) -> int:
+        """Bytes that looking at streams will take."""
+        if not (isinstance(self._streams, str) and self.by_rows):
+            return 0
+        weights = (weight for model in self.models for weight in model.network.parameters())
+        # Those of a stream are copies, and so are those of a network while it is exported.
+        return 2 * sum(one.numel() * one.element_size() for one in weights) + _EXPORT_BYTES
+
     def _look(self) -> list[Stream] | None:
         found = []
         for model in self.models:
@@ -112,6 +129,7 @@ class Together:
                 self._on_event(Event("note", {"text": text}))
                 return None
             found.append(stream)
+        gc.collect()  # exported programs hold themselves, and with them copies of the weights
         return found
 
     def _at_once(self, rows: int, columns: int) -> int:
@@ -121,12 +139,13 @@ class Together:
     def available(self, budget: int | None) -> int:
         """Bytes that a plan may take: of the budget, what the process does not hold already."""
         device = self.models[0].engine.device
+        self.costs.at_once(self.field.multiple, self.field.multiple)  # loads 40 MB of torch
         if device.type != "cpu":
             own = int(_KEPT_FREE * memory.free_on(device))
             return own if budget is None else min(own, budget)
         if budget is None:
             return int(_KEPT_FREE * memory.free())
-        return budget - memory.resident()
+        return budget - memory.resident() - _BESIDE
 
 
 def _agree(stream: Stream, model: Model) -> bool:

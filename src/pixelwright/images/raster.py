@@ -35,6 +35,7 @@ class Raster:
         channels: Of the pixel values.
         dtype: `uint8`, or `float32` where samples are deeper than 8 bits, which are all kept.
         held: Bytes that it keeps in memory.
+        decoded: Whether they lie there already; else they are what reading comes to keep.
         block: Height and width of what is decoded at once; windows that cut blocks cost more.
         geo: Where on earth it lies; None if unknown.
         has_nodata: Whether there may be pixels without data.
@@ -58,6 +59,7 @@ class Raster:
         self.source = path
         self.height, self.width, self.channels = samples.height, samples.width, channels
         self.held, self.block, self.geo = samples.held, samples.block, samples.geo
+        self.decoded = isinstance(samples, ArraySource)
         self._name: Path | str = path or "The image"
         self._bands = chosen(samples, channels, bands, self._name)
         bits = bits_stated() or samples.bits

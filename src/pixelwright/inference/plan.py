@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pixelwright.errors import PredictError
+from pixelwright.inference import blend
 from pixelwright.inference.stream import Stream
 from pixelwright.inference.tiles import Span, spans
 from pixelwright.nn.receptive import Field
@@ -143,6 +144,8 @@ class Costs:
         answer: Bytes for each pixel of logits that are being turned into results.
         itemsize: Bytes of a value.
         members: Networks and views that run in turn, each with maps of its own while streaming.
+        preparing: Bytes that to call `stream` takes, and keeps.
+        classes: That are told apart.
     """
 
     field: Field
@@ -151,6 +154,8 @@ class Costs:
     answer: int = 0
     itemsize: int = 4
     members: int = 1
+    preparing: Callable[[], int] = lambda: 0
+    classes: int = 0
 
 
 def plan_for(
@@ -182,8 +187,10 @@ def plan_for(
         return whole
     if field.unbounded:
         return whole if whole.bytes <= available else _windows(whole, costs, available)
-    streams = costs.stream()
-    found = [whole, *_tiles(whole, costs), *(_streams(whole, costs, streams) if streams else [])]
+    found = [whole, *_tiles(whole, costs)]
+    if available > (preparing := costs.preparing()):
+        available -= preparing
+        found += _streams(whole, costs, costs.stream() or [])
     fitting = [plan for plan in found if plan.bytes <= available]
     if fitting:
         return min(fitting, key=lambda plan: (_expected(plan), plan.bytes))
@@ -208,6 +215,10 @@ def _costed(plan: Plan, costs: Costs) -> Plan:
     """With the memory and the work of parts that are run at once."""
     rows, columns = min(plan.rows, plan.padded[0]), min(plan.columns, plan.padded[1])
     held = costs.at_once(rows, columns) + costs.answer * rows * columns
+    if plan.kind == "windows":
+        grid = blend.grid_of(plan.height, plan.width, (rows, columns), plan.align)
+        # Every member and view is blended by itself.
+        held += costs.members * grid.held_bytes(costs.classes)
     return replace(plan, bytes=round(_MARGIN * held), work=_work(plan))
 
 
@@ -269,7 +280,7 @@ def _streams(whole: Plan, costs: Costs, streams: list[Stream]) -> Iterator[Plan]
     """Streams over strips of all sensible widths, with bands of all sensible heights."""
     high, wide = whole.padded
     strips = 1
-    while True:
+    while streams:
         columns = wide
         if strips > 1:
             columns = (-(-wide // strips) + 2 * whole.halo) // whole.align * whole.align

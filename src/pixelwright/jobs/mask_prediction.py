@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
 
-from pixelwright import build, images, render
+from pixelwright import build, images, memory, render
 from pixelwright.build.sources import keep_folder, source_of
 from pixelwright.errors import DataError
 from pixelwright.exporting.opening import choose, opened
@@ -36,6 +36,9 @@ _SMALL = 2**18
 
 _TOGETHER = 2**20
 """Pixels of such a batch."""
+
+_IN_MEMORY_SHARE = 1 / 16
+"""Of a budget of memory: what planes, or a picture that is looked at, may take."""
 
 _SAMPLE = 384
 """Side of the tile by which networks are timed."""
@@ -139,6 +142,15 @@ class MaskPredictor:
         self._pace: float | None = None
         self._digest: str | None = None
         self._light = False
+        if all(model.engine.device.type == "cpu" for model in models):
+            # What a training would keep for its next step counts towards the budget here.
+            memory.return_freed()
+
+    @property
+    def _in_memory(self) -> int:
+        """Bytes that planes may take in memory."""
+        budget = self.wanted.budget
+        return IN_MEMORY if budget is None else min(IN_MEMORY, int(budget * _IN_MEMORY_SHARE))
 
     def one(self, raster: images.Raster, stem: str) -> Prediction:
         """Predict a picture that is open; with its pixels, if they lay in memory."""
@@ -312,9 +324,6 @@ class MaskPredictor:
         wanted = self.wanted
         if wanted.out is not None:
             wanted.out.mkdir(parents=True, exist_ok=True)
-        in_memory = IN_MEMORY
-        if wanted.budget is not None:
-            in_memory = min(IN_MEMORY, wanted.budget // 16)
         return Canvas(
             wanted.out,
             stem,
@@ -326,7 +335,7 @@ class MaskPredictor:
             identity=self._identity(raster, plan),
             resume=wanted.resume,
             on_event=self.tell,
-            most_in_memory=in_memory,
+            most_in_memory=self._in_memory,
         )
 
     def _identity(self, raster: images.Raster, plan: Plan) -> dict[str, Any]:
@@ -382,12 +391,10 @@ class MaskPredictor:
         size = (raster.height, raster.width)
         together = self._ready(raster)
         if size not in self._plans:
-            planes = raster.height * raster.width * (1 + len(self.wanted.extras))
-            held = min(planes, IN_MEMORY)
             plan = plan_for(
                 together.costs,
                 *size,
-                available=together.available(self.wanted.budget) - held,
+                available=together.available(self.wanted.budget) - self._held(raster),
                 tile=self.wanted.tile or self.models[0].tile,
             )
             if raster.height * raster.width > WHOLE_PIXELS:
@@ -396,6 +403,18 @@ class MaskPredictor:
             if plan.kind != "whole" or plan.seconds is not None:
                 self.tell(Event("note", {"text": str(plan)}))
         return self._plans[size]
+
+    def _held(self, raster: images.Raster) -> int:
+        """Bytes that a picture comes to take beside what networks do: planes, and blocks read."""
+        wanted, classes = self.wanted, len(self.classes)
+        shares = sum(classes if extra == "probabilities" else 1 for extra in wanted.extras)
+        pixels = raster.height * raster.width
+        planes = pixels * (shares + (1 if images.ignored_value(classes) == 255 else 2))
+        if wanted.out is None:
+            planes += 4 * pixels * shares  # told as fractions
+        elif planes > self._in_memory:
+            planes = 0
+        return planes + (0 if raster.decoded else raster.held)
 
     def _tell_of_seams(self, plan: Plan, raster: images.Raster, member: Member) -> None:
         """That the result is not that of one pass, and by how much."""
@@ -412,6 +431,8 @@ class MaskPredictor:
         """What a plan is expected to take, from a tile that is timed."""
         if self._pace is None:
             side = min(-(-_SAMPLE // plan.align) * plan.align, *plan.padded)
+            while side > plan.align and together.costs.at_once(side, side) > plan.bytes:
+                side = -(-side // 2 // plan.align) * plan.align
             channels = self.models[0].channels
             tile = torch.zeros(1, side, side, channels, dtype=torch.uint8).permute(0, 3, 1, 2)
             self._pace = 0.0
