@@ -8,9 +8,9 @@
 The network runs on tensors without data. Each is counted from the step that makes it until the last
 reference to it goes, as in an eager pass without gradients. On top comes what ATen's and oneDNN's
 kernels take on a CPU while they run, as `_scratch` has it; on a GPU count `tensor_bytes`, and what
-cuDNN takes besides. Against what processes were measured to take on two cores, for ten
-networks at 512 to 1024 px and glibc told to give freed memory back (`memory.return_freed`),
-`peak_bytes` was between 0.98 and 1.02 of it.
+cuDNN takes besides. Nine networks at 256 to 1024 px took what `peak_bytes` says to within 5 %, less
+rather than more, where glibc gives freed memory back (`memory.return_freed`); else up to twice as
+much (`benchmarks/footprint.py`).
 """
 
 import weakref
