@@ -79,7 +79,7 @@ def recipe(job: Job) -> Any:
     from pixelwright.recipe import Recipe
 
     train: dict[str, Any] = {"batch_size": BATCH, "optimizer": "sgd:nesterov=true", "lr": 0.1}
-    table = {
+    table: dict[str, Any] = {
         "data": f"cifar100:root={job.folder}",
         "model": job.model or NETWORKS[0],
         "device": "cpu",

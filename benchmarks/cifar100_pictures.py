@@ -15,6 +15,7 @@ def pictures(each: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     for path in sorted(MOSAICS.glob("*.webp")):
         sheet = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        assert sheet is not None, path
         tiles = sheet.reshape(20, 32, 25, 32, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3)
         found.append(tiles[:each])
     for _ in range(CLASSES - len(found)):

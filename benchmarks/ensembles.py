@@ -20,6 +20,12 @@ from pixelwright.recipe import Recipe
 RESULT = Path(__file__).parent / "results" / "study-cifar100-ensembles.md"
 
 
+def scored(*runs: Path, flip: bool = False, snapshots: bool = False) -> LabelScores:
+    found = pw.evaluate(runs, flip=flip, snapshots=snapshots)
+    assert isinstance(found, LabelScores)
+    return found
+
+
 def row(case: str, scores: LabelScores, alone: LabelScores) -> str:
     ahead = scores.right.astype(float) - alone.right
     margin = 1.96 * ahead.std() / np.sqrt(len(ahead))
@@ -35,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = sorted(p for p in options.study.glob("*-seed*") if p.is_dir())
     best = max(runs, key=lambda run: pw.Run.open(run).scores("val")["top1"])
-    alone = pw.evaluate(best)
+    alone = scored(best)
     name = re.sub(r"-seed\d+$", "", best.name)
     seeds = [run for run in runs if run.name.startswith(f"{name}-seed")]
     lines = [
@@ -44,13 +50,13 @@ def main() -> None:
     ]
     lines += [
         row("the best single one", alone, alone),
-        row("it, and mirrored", pw.evaluate(best, flip=True), alone),
-        row(f"{len(seeds)} seeds of its network", pw.evaluate(seeds), alone),
-        row(f"all {len(runs)} runs, {len(runs) // len(seeds)} networks", pw.evaluate(runs), alone),
+        row("it, and mirrored", scored(best, flip=True), alone),
+        row(f"{len(seeds)} seeds of its network", scored(*seeds), alone),
+        row(f"all {len(runs)} runs, {len(runs) // len(seeds)} networks", scored(*runs), alone),
     ]
     if options.snapshots:
         count = Recipe.read(pw.Run.open(options.snapshots).recipe_file).train.snapshots
-        last, together = (pw.evaluate(options.snapshots, snapshots=some) for some in (False, True))
+        last, together = (scored(options.snapshots, snapshots=some) for some in (False, True))
         lines += ["", lines[0].replace("the best single", "that model"), lines[1]]
         lines += [
             row("the best model of that run", last, last),

@@ -16,6 +16,12 @@ from pixelwright.types import chosen_score
 RESULTS = Path(__file__).parent / "results"
 
 
+def score_of(run: Run, split: str) -> float:
+    _, score = chosen_score(run.scores(split), "")
+    assert score is not None, run.path
+    return score
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
@@ -29,7 +35,7 @@ def main() -> None:
     lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|"]
     for case, runs in cases.items():
         splits = ("train", "val")
-        seen, held = ([chosen_score(run.scores(s), "")[1] for run in runs] for s in splits)
+        seen, held = ([score_of(run, s) for run in runs] for s in splits)
         apart = " ".join(f"{a - b:+.3f}" for a, b in zip(seen, held, strict=True))
         means = f"{statistics.fmean(seen):.3f} | {statistics.fmean(held):.3f}"
         lines.append(f"| `{case}` | {means} | {apart} |")

@@ -92,7 +92,7 @@ class Learner:
         with self.autocast():
             logits = self.model(images)
         loss = F.cross_entropy(logits.float(), targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.item()
 
