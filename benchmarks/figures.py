@@ -230,6 +230,45 @@ def benchmark_table(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def predict_table(name: str) -> str:
+    """Systems on one picture, with the time and memory of each in parts of its case's first."""
+    r = read(name)
+    rows = [row for row in r["rows"] if "share_of_rate" in row] if r else []
+    head = ["case", "system", "s", "times ours", "Mpx/s", "peak MB", "of the machine's rate"]
+    head += ["pixels that differ", "of them decided"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    ours: dict[str, float] = {}
+    for row in rows:
+        ratio = row["seconds"] / ours.setdefault(row["case"], row["seconds"])
+        cells = [row["case"], row["system"], f"{row['seconds']:.2f}", f"{ratio:.2f}"]
+        cells += [f"{row['throughput']:.2f}", f"{row['peak_mb']:,.0f}"]
+        cells += [f"{row['share_of_rate']:.0%}", f"{row['differ']:,}", f"{row['decided']:,}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    if r:
+        covered = ", ".join(f"{name} {share:.0%}" for name, share in r["classes"].items())
+        lines += ["", f"Classes of the picture: {covered}. {r['machine']}."]
+    return "\n".join(lines) + "\n"
+
+
+def predict_exact_table(name: str) -> str:
+    """Plans in float64 beside one pass, then pictures larger than memory against their budget."""
+    rows = (read(name) or {"rows": []})["rows"]
+    lines = ["| case in float64 | plan | pixels that differ | logits by |", "|---|---|---|---|"]
+    for row in rows:
+        if "logits_differ_by" in row:
+            cells = [row["case"], row["plan"], str(row["differ"])]
+            lines.append(f"| {' | '.join(cells)} | {row['logits_differ_by']:.0e} |")
+    head = ["case", "plan", "s", "Mpx/s", "peak MB", "pixels compared", "differ", "decided"]
+    lines += ["", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        if "compared" in row:
+            cells = [row["case"], row["plan"], f"{row['seconds']:.0f}", f"{row['throughput']:.2f}"]
+            cells += [f"{row['peak_mb']:,.0f}", f"{row['compared']:,}"]
+            cells += [f"{row['differ']:,}", f"{row['decided']:,}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def accuracy_table(name: str) -> str:
     """What ours and a plain loop came to in the same time: the mean over seeds."""
     lines = ["| case | system | top-1 | 95 % interval | by seed |", "|---|---|---|---|---|"]
@@ -263,6 +302,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "load": lambda: benchmark_table("load"),
     "metrics": lambda: benchmark_table("metrics"),
     "cifar100": lambda: benchmark_table("cifar100"),
+    "predict": lambda: predict_table("predict"),
+    "predict-exact": lambda: predict_exact_table("predict"),
     "cifar100-accuracy": lambda: accuracy_table("cifar100-accuracy"),
     "train-step": lambda: benchmark_table("train_step"),
     "fcnn-pair-earth": lambda: fit_table("fcnn-pair-earth"),

@@ -30,18 +30,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": NOUNS | {"metrics", "run"},
     "inference": NOUNS | {"nn", "images", "render"},
     "exporting": NOUNS | {"nn", "images", "render", "inference"},
-    "report": NOUNS | {"metrics", "run", "render"},
+    "reporting": NOUNS | {"metrics", "run", "render"},
     "track": NOUNS | {"run", "images"},
     "build": BUILT_FROM,
     "propose": BUILT_FROM | {"build"},
-    "jobs": BUILT_FROM | {"build", "propose", "report", "track", "console"},
-    "study": BUILT_FROM | {"build", "report", "console", "jobs"},
-    "cli": BUILT_FROM | {"build", "propose", "report", "track", "console", "jobs", "study"},
+    "jobs": BUILT_FROM | {"build", "propose", "reporting", "track", "console"},
+    "study": BUILT_FROM | {"build", "reporting", "console", "jobs"},
+    "cli": BUILT_FROM | {"build", "propose", "reporting", "track", "console", "jobs", "study"},
     "__main__": {"cli"},
     "__init__": set(),  # finds everything on first use
 }
 WITHOUT_TORCH = (
-    NOUNS | PLAIN | {"data", "metrics", "report", "track", "cli", "__init__", "__main__"}
+    NOUNS | PLAIN | {"data", "metrics", "reporting", "track", "cli", "__init__", "__main__"}
 )
 LONGEST_FILE, LONGEST_FUNCTION = 450, 70
 

@@ -328,3 +328,12 @@ def test_a_time_budget_becomes_steps_before_the_first(tmp_path: Path) -> None:
     assert kept.train.minutes is None
     assert kept.train.steps is not None
     assert json.loads(run.info_file.read_text())["steps_per_epoch"] > 0
+
+
+def test_no_room_of_the_house_hides_a_function_of_the_same_name() -> None:
+    # Loading `pixelwright.report` would make `pw.report` that module.
+    import pixelwright as pw
+
+    house = Path(pw.__file__).parent
+    rooms = {path.stem for path in house.iterdir()}
+    assert not rooms & {name for name in pw.__all__ if name.islower()}

@@ -11,7 +11,7 @@ from pixelwright.data import index
 from pixelwright.jobs.show import hard_lines, write_label_pictures, write_scores
 from pixelwright.metrics.labels import LabelScores
 from pixelwright.recipe import Recipe
-from pixelwright.report.labels import pair_sheet
+from pixelwright.reporting.labels import pair_sheet
 from pixelwright.run import Run
 from pixelwright.types import silent
 

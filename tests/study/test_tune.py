@@ -17,7 +17,7 @@ import tiny
 from pixelwright import jobs
 from pixelwright.cli import main
 from pixelwright.errors import MachineError, RecipeError
-from pixelwright.report import tuning as report
+from pixelwright.reporting import tuning as report
 from pixelwright.run import Run
 from pixelwright.study.process import Training
 from pixelwright.study.ranges import Tuning

@@ -16,7 +16,7 @@ from pixelwright.metrics.labels import LabelScores
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
-from pixelwright.report import page
+from pixelwright.reporting import page
 from pixelwright.run import Run
 from pixelwright.types import Classes, Index, OnEvent
 

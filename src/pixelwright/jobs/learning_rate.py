@@ -9,7 +9,7 @@ from pixelwright.errors import DataError, RecipeError
 from pixelwright.files import write_text
 from pixelwright.jobs.watch import watched
 from pixelwright.recipe import Recipe
-from pixelwright.report import lr_figure
+from pixelwright.reporting import lr_figure
 from pixelwright.training import lr_range
 from pixelwright.training.lr_range import Suggestion, Sweep
 from pixelwright.types import Event, OnEvent

@@ -16,8 +16,8 @@ from pixelwright.files import plain_name, write_text
 from pixelwright.metrics import LabelScores, Scores, read_scores
 from pixelwright.metrics.hardest import described
 from pixelwright.render.labelled import Labelled, labelled_sheet
-from pixelwright.report import figures, page
-from pixelwright.report.labels import pair_sheet
+from pixelwright.reporting import figures, page
+from pixelwright.reporting.labels import pair_sheet
 from pixelwright.run import Run
 from pixelwright.types import Entry
 

@@ -22,7 +22,7 @@ from pixelwright.jobs.watch import watched
 from pixelwright.metrics.labels import LabelScores
 from pixelwright.metrics.scores import Scores
 from pixelwright.recipe import Recipe
-from pixelwright.report import figures, page
+from pixelwright.reporting import figures, page
 from pixelwright.run import Run
 from pixelwright.training import loop, measure, state
 from pixelwright.training.checkpoint import Checkpoints

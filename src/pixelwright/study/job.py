@@ -14,7 +14,7 @@ from pixelwright.errors import CheckpointError, DataError, MachineError, RecipeE
 from pixelwright.files import write_text
 from pixelwright.jobs.watch import watched
 from pixelwright.recipe import Recipe, setting
-from pixelwright.report import study as page
+from pixelwright.reporting import study as page
 from pixelwright.run import Run
 from pixelwright.study import queue
 from pixelwright.study.case import JUDGED

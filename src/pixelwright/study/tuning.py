@@ -24,7 +24,7 @@ from pixelwright.jobs.watch import watched
 from pixelwright.metrics import LabelScores, Scores, read_scores
 from pixelwright.metrics.told import number
 from pixelwright.recipe import Recipe
-from pixelwright.report import tuning as page
+from pixelwright.reporting import tuning as page
 from pixelwright.run import Run
 from pixelwright.study.process import Training
 from pixelwright.study.ranges import Pruning, Tuning

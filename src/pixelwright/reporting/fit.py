@@ -9,7 +9,7 @@ from pixelwright.metrics.labels import TITLES as LABEL_TITLES
 from pixelwright.metrics.labels import LabelScore
 from pixelwright.metrics.scores import TITLES as MASK_TITLES
 from pixelwright.metrics.scores import ScoreName
-from pixelwright.report.figures import Row, series
+from pixelwright.reporting.figures import Row, series
 
 _NOISE = 0.03
 """A relative rise of the validation loss that is no sign of anything."""

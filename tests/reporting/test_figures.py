@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pixelwright.report.figures import (
+from pixelwright.reporting.figures import (
     loss_svg,
     loss_vs_epochs,
     score_svg,

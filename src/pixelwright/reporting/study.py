@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from pixelwright.errors import shown
 from pixelwright.files import write_text
-from pixelwright.report import figures
-from pixelwright.report.page import environment
-from pixelwright.report.pictures import embedded
+from pixelwright.reporting import figures
+from pixelwright.reporting.page import environment
+from pixelwright.reporting.pictures import embedded
 from pixelwright.run import Run
 
 Table = Mapping[str, Any]

@@ -12,7 +12,7 @@ from pixelwright.metrics.confusion import Confusion
 from pixelwright.metrics.details import Details
 from pixelwright.metrics.scores import Scores
 from pixelwright.render import comparison, palette
-from pixelwright.report import page
+from pixelwright.reporting import page
 from pixelwright.run import Run
 from pixelwright.types import Classes
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pixelwright.metrics.calibration import Calibration
-from pixelwright.report.figures import PAGE, inline_svg, plain
+from pixelwright.reporting.figures import PAGE, inline_svg, plain
 
 
 def reliability_svg(calibration: Calibration, what: str = "pixels") -> str:

@@ -12,9 +12,9 @@ from pixelwright.files import write_bytes
 from pixelwright.images import write_jpeg
 from pixelwright.metrics.labels import LabelScores
 from pixelwright.render.labelled import Labelled, labelled_sheet
-from pixelwright.report import page
-from pixelwright.report.fit import fit
-from pixelwright.report.labels import pair_sheet
+from pixelwright.reporting import page
+from pixelwright.reporting.fit import fit
+from pixelwright.reporting.labels import pair_sheet
 from pixelwright.run import Run
 
 FEW = ("cat", "dog", "oak", "pine", "road", "roof", "sea", "sky")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pixelwright.images import write_jpeg
-from pixelwright.report import study
+from pixelwright.reporting import study
 
 ODD = ("<script>alert(1)</script>", "'\"><img src=x>", "\u202ebad $x_ & more", "_plain")
 

@@ -21,11 +21,11 @@ from pixelwright.errors import CheckpointError, shown
 from pixelwright.files import write_text
 from pixelwright.metrics import LabelScores, Scores, read_scores
 from pixelwright.metrics.told import number, span
-from pixelwright.report import figures
-from pixelwright.report.figures import Row, epoch_rows
-from pixelwright.report.fit import fit
-from pixelwright.report.labels import label_contents
-from pixelwright.report.masks import mask_contents
+from pixelwright.reporting import figures
+from pixelwright.reporting.figures import Row, epoch_rows
+from pixelwright.reporting.fit import fit
+from pixelwright.reporting.labels import label_contents
+from pixelwright.reporting.masks import mask_contents
 from pixelwright.run import Run
 
 _FIRST_SPLITS = ("test", "val", "train")

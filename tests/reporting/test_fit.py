@@ -2,7 +2,7 @@ import numpy as np
 
 from pixelwright.metrics.confusion import Confusion
 from pixelwright.metrics.scores import Scores
-from pixelwright.report.fit import fit
+from pixelwright.reporting.fit import fit
 
 
 def scores(wrong: int) -> Scores:

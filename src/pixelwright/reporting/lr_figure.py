@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from pixelwright.report.figures import Look, plain, write_png
+from pixelwright.reporting.figures import Look, plain, write_png
 
 
 def write(

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from pixelwright.files import plain_name
 from pixelwright.metrics.labels import TITLES, LabelScore, LabelScores
 from pixelwright.metrics.per_class import PerClass
-from pixelwright.report.cards import score_card
-from pixelwright.report.pictures import MOST_BYTES, embedded
-from pixelwright.report.reliability import reliability_svg
+from pixelwright.reporting.cards import score_card
+from pixelwright.reporting.pictures import MOST_BYTES, embedded
+from pixelwright.reporting.reliability import reliability_svg
 from pixelwright.run import Run
 
 _MOST_IN_MATRIX = 24

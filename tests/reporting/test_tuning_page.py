@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelwright.report import tuning
+from pixelwright.reporting import tuning
 
 ODD = "<script>alert('a')</script> $x_1$"
 

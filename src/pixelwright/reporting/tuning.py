@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pixelwright.files import write_text
-from pixelwright.report.figures import PAGE, Look, inline_svg, plain, write_png
-from pixelwright.report.page import environment
+from pixelwright.reporting.figures import PAGE, Look, inline_svg, plain, write_png
+from pixelwright.reporting.page import environment
 
 Table = Mapping[str, Any]
 Draw = Callable[[Axes, Table, Look], None]

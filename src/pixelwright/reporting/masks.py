@@ -10,9 +10,9 @@ from markupsafe import Markup
 from pixelwright.metrics.hardest import hardest_classes
 from pixelwright.metrics.scores import OF_DETAILS, TITLES, Scores
 from pixelwright.render import palette
-from pixelwright.report.cards import score_card
-from pixelwright.report.pictures import pictures
-from pixelwright.report.reliability import reliability_svg
+from pixelwright.reporting.cards import score_card
+from pixelwright.reporting.pictures import pictures
+from pixelwright.reporting.reliability import reliability_svg
 from pixelwright.run import Run
 
 _MOST_CLASSES_IN_MATRIX = 24
