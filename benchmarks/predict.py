@@ -1,0 +1,224 @@
+"""Predict pictures of any size: ours beside one whole pass, a loop over tiles, and MONAI.
+
+    python benchmarks/predict.py --quick
+    python benchmarks/predict.py --models /tmp/models --json predict.json
+
+Two networks are trained on a part of a drawn aerial picture whose classes each cover more than a
+tenth, and predict another part of it, from an array to an array of classes. Every system runs in a
+process of its own, once on a corner of the picture and then on all of it; the median of several
+runs counts, after one in which ours plans. Peak memory is what a process held at most in that one,
+above what it held before. A pixel differs if its class is not that of one pass in float32; it was
+decided if its two best logits are more than 1e-5 apart, in parts of the larger: an exact system
+changes no such pixel, since sums in another order differ by about 1e-6. In float64 it changes none.
+
+Then follow pictures that are larger than memory, made as they are read, and written as files: with
+the process's peak against its budget, and windows compared with the network on their surroundings.
+"""
+
+import argparse
+import json
+import multiprocessing
+import platform
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from predict_large import check, in_float64, large
+from predict_material import CLASSES, MODELS, Material
+from predict_systems import DECIDED, NETWORK, SYSTEMS, measure, truth
+from rich.console import Console
+from rich.table import Table
+
+T = TypeVar("T")
+
+Row = dict[str, Any]
+
+LEFT_OUT = {
+    "fcnn": ("pixelwright, 2 GB",),
+    "unet-resnet34": ("pixelwright, 1 GB", "pixelwright, tiles"),
+}
+QUICK = ("pixelwright", "pixelwright, 1 GB", "pixelwright, OpenVINO", "whole, channels last")
+QUICK += ("tiles of 256", "MONAI, overlap 0.25")
+
+LARGE = ((4096, 4096), (30_000, 30_000), (100_000, 4096))
+LARGE_QUICK = ((1024, 1024), (4096, 1024))
+BUDGET = "1GB"
+
+
+def alone(function: Callable[..., T], *arguments: Any) -> T:
+    """In a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def prepare(folder: Path, quick: bool, name: str, sides: tuple[int, ...]) -> None:
+    """Draw the pictures, train the network, and keep it for peers; in a process of its own."""
+    from pixelwright import build
+
+    material = Material(folder, quick)
+    for side in sides:
+        material.picture(side)
+    run = material.run(name)
+    network = build.load_model(run, "cpu").network
+    torch.save(network.to(memory_format=torch.contiguous_format), run.path / NETWORK)
+
+
+def asked(run: Path, side: int) -> int:
+    """Multiply-adds of one pass."""
+    from machine_rate import multiply_adds
+    from predict_systems import network_of
+
+    return multiply_adds(network_of(run), 3, side, side)
+
+
+def rate() -> float:
+    from machine_rate import device_rate
+
+    return device_rate()
+
+
+def compare(
+    console: Console, material: Material, name: str, side: int, systems: list[str], scratch: Path
+) -> list[Row]:
+    """All systems on the picture."""
+    run, picture, case = material.run(name).path, material.picture(side), f"{name} {side} x {side}"
+    reference = scratch / f"{name}.npz"
+    alone(truth, run, picture, reference)
+    work, speed = alone(asked, run, side), alone(rate)
+    rows = []
+    for system in systems:
+        console.print(f"[dim]{case}: {system}[/]")
+        row = alone(measure, system, run, picture, reference)
+        share = work / row["seconds"] / speed
+        rows.append({"case": case, "system": system, **row, "share_of_rate": share})
+    return rows
+
+
+def double(material: Material, name: str, side: int) -> list[Row]:
+    """Ours beside one pass in float64."""
+    case = f"{name} {side} x {side} in float64"
+    found = alone(in_float64, material.run(name).path, material.picture(side))
+    return [{"case": case, **row} for row in found]
+
+
+def beyond(
+    console: Console,
+    material: Material,
+    side: int,
+    sizes: tuple[tuple[int, int], ...],
+    scratch: Path,
+) -> list[Row]:
+    """Pictures larger than memory, by the small network, and how they come out."""
+    run, square = material.run("fcnn").path, material.picture(side)
+    rows = []
+    for size in sizes:
+        case = f"fcnn {size[0]:,} x {size[1]:,}, {BUDGET} in all"
+        console.print(f"[dim]{case}[/]")
+        out = scratch / f"{size[0]}x{size[1]}"
+        row = alone(large, run, square, size, BUDGET, out)
+        row |= alone(check, run, square, size, out / "picture.png", DECIDED)
+        rows.append({"case": case, "system": "pixelwright", **row})
+    return rows
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """Of the systems; in float64; of large pictures."""
+    beside = Table("case", "system", "s", "Mpx/s", "peak MB", "of the rate", "differ", "decided")
+    exact = Table("case", "system", "differ", "logits by", "plan")
+    huge = Table("case", "s", "Mpx/s", "peak MB", "compared", "differ", "decided", "plan")
+    for column in (*beside.columns[2:], *exact.columns[2:4], *huge.columns[1:7]):
+        column.justify = "right"
+    for row in rows:
+        timed = f"{row['seconds']:.2f}", f"{row.get('throughput', 0):.2f}"
+        if "logits_differ_by" in row:
+            by = f"{row['logits_differ_by']:.0e}"
+            exact.add_row(row["case"], row["system"], str(row["differ"]), by, row["plan"])
+            continue
+        peak, pixels = f"{row['peak_mb']:,.0f}", (f"{row['differ']:,}", f"{row['decided']:,}")
+        if "compared" in row:
+            huge.add_row(row["case"], *timed, peak, f"{row['compared']:,}", *pixels, row["plan"])
+            continue
+        share = f"{row['share_of_rate']:.0%}"
+        beside.add_row(row["case"], row["system"], *timed, peak, share, *pixels)
+    return [table for table in (beside, exact, huge) if table.row_count]
+
+
+def verdicts(rows: list[Row]) -> list[str]:
+    """What was aimed for, and what came of it."""
+    found = {(row["case"], row["system"]): row for row in rows}
+    lines = []
+    for name in MODELS:
+        case = next((c for c, s in found if c.startswith(name) and s == "whole, channels last"), "")
+        own = {s: r for (c, s), r in found.items() if c == case and s.startswith("pixelwright")}
+        if not own:
+            continue
+        best = min(own, key=lambda system: own[system]["seconds"])
+        for system in dict.fromkeys(("pixelwright", best)):
+            row = own[system]
+            times = [
+                f"{other}: {r['seconds'] / row['seconds']:.2f} times the time, "
+                f"{r['peak_mb'] / row['peak_mb']:.1f} times the memory"
+                for (c, other), r in found.items()
+                if c == case and other not in own
+            ]
+            lines.append(f"{case}, {system}. {'; '.join(times)}.")
+    big = [row for row in rows if "compared" in row]
+    for row in big[1:]:
+        slower = row["seconds"] / _pixels(row) / (big[0]["seconds"] / _pixels(big[0])) - 1
+        lines.append(
+            f"{row['case']}: {row['peak_mb'] / row['budget_mb']:.0%} of the budget, "
+            f"{slower:+.0%} time for a pixel beside the small picture."
+        )
+    return lines
+
+
+def _pixels(row: Row) -> float:
+    return float(row["seconds"] * row["throughput"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small; about a minute")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="keep networks, pictures")
+    parser.add_argument("--only", action="append", choices=(*MODELS, "float64", "large"))
+    parser.add_argument("--system", action="append", choices=SYSTEMS, help="of the comparison")
+    parser.add_argument("--side", type=int, help="of the picture; 4096 by default")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    options = parser.parse_args()
+    console, rows = Console(), []
+    side = options.side or (1024 if options.quick else 4096)
+    small = 512 if options.quick else min(side, 2048)
+    wanted = options.only or [*MODELS, "float64", "large"]
+    with tempfile.TemporaryDirectory() as scratch:
+        material = Material(options.models or Path(scratch) / "models", options.quick)
+        for name in MODELS:
+            alone(prepare, material.folder, options.quick, name, (side, small))
+        covered = alone(material.covered, side)
+        for name in MODELS:
+            if name in wanted:
+                left_out = LEFT_OUT[name]
+                systems = options.system or [
+                    s for s in (QUICK if options.quick else SYSTEMS) if s not in left_out
+                ]
+                rows += compare(console, material, name, side, systems, Path(scratch))
+        for name in MODELS:
+            rows += double(material, name, small) if "float64" in wanted else []
+        if "large" in wanted:
+            sizes = LARGE_QUICK if options.quick else LARGE
+            rows += beyond(console, material, side, sizes, Path(scratch))
+    for table in tables(rows):
+        console.print(table)
+    told = ", ".join(f"{n} {share:.0%}" for n, share in zip(CLASSES, covered, strict=True))
+    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+    console.print(f"Classes of the picture: {told}. {machine}.", *verdicts(rows), sep="\n")
+    if options.json:
+        kept = {"machine": machine, "classes": dict(zip(CLASSES, covered, strict=True))}
+        options.json.write_text(json.dumps({**kept, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
