@@ -32,7 +32,7 @@ DECIDED = 1e-5
 """Pixels whose two best logits differ by more, relative to the larger, may not change class."""
 
 RUNS, SECONDS = 4, 15.0
-"""Most of both that one system is timed for. Ours plans in the first run, so it has two at least."""
+"""Most of both that one system is timed for. Ours plans in the first run, so it has two runs."""
 
 NETWORK = "network.pt"
 """Beside a run: its network, for peers, who do not open runs."""
