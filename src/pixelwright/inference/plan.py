@@ -116,7 +116,7 @@ class Plan:
         return ", ".join(told)
 
 
-def amount(bytes_: float) -> str:
+def amount(bytes_: int) -> str:
     """A number of bytes with a unit: 1.1 GB."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if bytes_ >= size:
