@@ -119,13 +119,14 @@ def _passes(
 
 
 def _at_once(part: Part, plan: Plan, picture: Picture, member: Member) -> Iterator[Found]:
-    window = Window(
-        part.rows.keep_start,
-        part.columns.keep_start,
-        min(part.rows.keep_stop, plan.height) - part.rows.keep_start,
-        min(part.columns.keep_stop, plan.width) - part.columns.keep_start,
-    )
-    yield window, _passes(part, plan, [picture], member)[0]
+    yield window_of(part, plan), _passes(part, plan, [picture], member)[0]
+
+
+def window_of(part: Part, plan: Plan) -> Window:
+    """What a part keeps, of the image."""
+    top, left = part.rows.keep_start, part.columns.keep_start
+    bottom = min(part.rows.keep_stop, plan.height)
+    return Window(top, left, bottom - top, min(part.columns.keep_stop, plan.width) - left)
 
 
 def _blended(part: Part, plan: Plan, picture: Picture, member: Member) -> Iterator[Found]:

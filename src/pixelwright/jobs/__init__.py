@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pixelwright.jobs.exporting import Exported, export
     from pixelwright.jobs.label_prediction import TABLE, LabelPrediction
     from pixelwright.jobs.learning_rate import RateFinding, find_lr
-    from pixelwright.jobs.mask_prediction import Prediction
+    from pixelwright.jobs.masks import Prediction
     from pixelwright.jobs.mirror import track
     from pixelwright.jobs.prediction import predict
     from pixelwright.jobs.show import report
@@ -44,7 +44,7 @@ _HOMES = {
     "Explanation": "explanation",
     "Exported": "exporting",
     "LabelPrediction": "label_prediction",
-    "Prediction": "mask_prediction",
+    "Prediction": "masks",
     "RateFinding": "learning_rate",
     "TABLE": "label_prediction",
     "evaluate": "evaluation",

@@ -19,9 +19,10 @@ from pixelwright.jobs.label_prediction import (
     predict_labels,
     write_table,
 )
-from pixelwright.jobs.mask_prediction import MaskPredictor, Prediction, Wanted, write_failed
+from pixelwright.jobs.mask_prediction import MaskPredictor, write_failed
+from pixelwright.jobs.masks import Prediction, Wanted
 from pixelwright.jobs.watch import watched
-from pixelwright.memory import parse
+from pixelwright.memory import huge_pages, parse
 from pixelwright.nn.normalise import looks_scaled
 from pixelwright.run import Run
 from pixelwright.types import Event, OnEvent
@@ -91,6 +92,7 @@ def predict(
         PredictError: The memory is too small; it says how much would do.
         RecipeError: Options that are not for this kind of model.
     """
+    huge_pages()
     given_runs = [run] if isinstance(run, (Run, str, Path)) else list(run)
     opened = [Run.open(one) for one in given_runs]
     members = build.load_members(opened, device, snapshots=snapshots)
