@@ -225,7 +225,9 @@ class MaskPredictor:
     ) -> Prediction:
         files = canvas.publish(raster) if self.wanted.out else ()
         took = time.perf_counter() - begin
-        return result_of(canvas, raster, self.classes, files, plan, took, self._light)
+        # Under a budget the files are the result: the picture once more was not counted.
+        light = self._light or bool(files and self.wanted.budget is not None)
+        return result_of(canvas, raster, self.classes, files, plan, took, light)
 
     def _canvas(self, raster: images.Raster, stem: str, plan: Plan) -> Canvas:
         wanted = self.wanted
