@@ -1,0 +1,67 @@
+"""The promise of --memory: a process that predicts never holds more than it was given."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny
+from pixelwright import jobs, memory
+from pixelwright.recipe import Recipe
+from pixelwright.types import silent
+
+CHILD = """
+import json, re, sys
+from pathlib import Path
+from pixelwright import jobs, memory
+from pixelwright.errors import PredictError
+from pixelwright.types import silent
+
+run, image, out, *more = sys.argv[1:]
+
+def predict(budget):
+    memory.forget_peak()
+    [done] = jobs.predict(run, [image], out=out, memory=budget, overwrite=True, on_event=silent)
+    return {"budget": budget, "peak": memory.peak(), "plan": str(done.plan)}
+
+try:
+    predict(1)
+except PredictError as error:
+    lacking, unit = re.search(r"at least ([\\d.]+) (\\w+) more", str(error)).groups()
+    least = memory.parse(lacking + unit)
+print(json.dumps([predict(least + 10**6 * int(one)) for one in more]))
+"""
+
+ABOVE_LEAST = (30, 70, 130, 260)
+"""Megabytes: for tiles, for narrow streams, and for wide ones."""
+
+
+def trained(folder: Path, model: str) -> Path:
+    settings = {"epochs": 1, "batch_size": 2, "crop": 32, "lr": 0.01}
+    recipe = {"data": tiny.draw_folders(folder / "data"), "model": model, "train": settings}
+    made = Recipe.from_dict(recipe | {"precision": "float32"})
+    return jobs.train(made, out=folder / "run", on_event=silent).path
+
+
+def peaks(run: Path, folder: Path, height: int, width: int) -> list[dict]:
+    drawn = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    np.save(folder / "large.npy", drawn)
+    command = [sys.executable, "-c", CHILD, run, folder / "large.npy", folder / "out"]
+    said = subprocess.run(
+        [str(part) for part in [*command, *ABOVE_LEAST]], stdout=subprocess.PIPE, check=True
+    )
+    found: list[dict] = json.loads(said.stdout)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not memory.resident() or sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("model", ["fcnn"])
+def test_f69_a_process_holds_no_more_than_it_was_given(model: str, tmp_path: Path) -> None:
+    found = peaks(trained(tmp_path, model), tmp_path, 2400, 1800)
+    assert len({one["plan"].partition(",")[0] for one in found}) > 1, found
+    for one in found:
+        assert one["peak"] <= one["budget"], found
