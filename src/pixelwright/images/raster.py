@@ -249,7 +249,7 @@ def array_raster(
     Raises:
         DataError: As `Raster`.
     """
-    samples = array.reshape(*array.shape[:2], -1)
+    samples = array[..., np.newaxis] if array.ndim == 2 else array
     return Raster(ArraySource(samples, alpha=False), channels, bands=bands, nodata=nodata)
 
 

@@ -42,6 +42,8 @@ class Planner:
         self.models, self.runs, self.wanted, self.tell = models, runs, wanted, on_event
         self.pixels: int | None = None
         """Of all pictures together, if that is known."""
+        self.left = 0
+        """Bytes that the last plan could have taken."""
         self._together: build.Together | None = None
         self._plans: dict[tuple[int, int], Plan] = {}
         self._pace: float | None = None
@@ -98,10 +100,11 @@ class Planner:
         size = (raster.height, raster.width)
         together = self._ready(raster)
         if size not in self._plans:
+            self.left = together.available(self.wanted.budget) - self._held(raster)
             plan = plan_for(
                 together.costs,
                 *size,
-                available=together.available(self.wanted.budget) - self._held(raster),
+                available=self.left,
                 tile=self.wanted.tile or self.models[0].tile,
             )
             if raster.height * raster.width > WHOLE_PIXELS:

@@ -1,6 +1,7 @@
 """Give every pixel of pictures of any size a class, within a budget of memory."""
 
 import dataclasses
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from pixelwright.inference.run import run_part, run_whole, window_of
 from pixelwright.jobs.canvas import Canvas, file_names
 from pixelwright.jobs.mask_planning import Planner
 from pixelwright.jobs.masks import Prediction, Wanted, result_of
+from pixelwright.jobs.partial import identity_of
 from pixelwright.jobs.watch import Pace
 from pixelwright.run import Run
 from pixelwright.types import Event, OnEvent, Window
@@ -188,7 +190,7 @@ class MaskPredictor:
     ) -> Future[Prediction]:
         """Part by part; reading, computing and writing at the same time."""
         begin = time.perf_counter()
-        plan = self._planner.plan(raster)
+        plan = self._resumed(raster, stem, self._planner.plan(raster))
         with ExitStack() as stack:
             stack.enter_context(raster)
             canvas = stack.enter_context(self._canvas(raster, stem, plan))
@@ -247,13 +249,30 @@ class MaskPredictor:
             most_in_memory=self.wanted.in_memory,
         )
 
+    def _resumed(self, raster: images.Raster, stem: str, plan: Plan) -> Plan:
+        """The plan by which a prediction began that can be gone on with, else the one given.
+
+        Another amount of free memory would give another plan, and other parts.
+        """
+        wanted = self.wanted
+        told = identity_of(wanted.out, stem) if wanted.resume and wanted.out else None
+        if told is None or wanted.tile is not None:
+            return plan
+        try:
+            begun = Plan(**told["plan"])
+        except (KeyError, TypeError):
+            return plan
+        own = json.loads(json.dumps(self._identity(raster, begun), default=str))
+        same = {key: told.get(key) for key in own} == own
+        enough = wanted.budget is None or begun.bytes <= max(plan.bytes, self._planner.left)
+        return begun if same and enough else plan
+
     def _identity(self, raster: images.Raster, plan: Plan) -> dict[str, Any]:
         """Everything that the result depends on."""
-        told = dataclasses.asdict(plan) | {"bytes": 0, "seconds": None}
         source = raster.source
         stat = source.stat() if source and source.is_file() else None
         return {
-            "plan": told,
+            "plan": dataclasses.asdict(plan) | {"seconds": None},
             "models": self._planner.digest,
             "backends": self._planner.names(raster),
             "image": [str(source), stat.st_size, stat.st_mtime_ns] if stat else str(source),

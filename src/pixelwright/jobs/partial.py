@@ -109,6 +109,15 @@ def folder_for(out: Path, stem: str) -> Path:
     return out / name
 
 
+def identity_of(out: Path, stem: str) -> Mapping[str, Any] | None:
+    """Of a prediction that is not finished; None if there is none that can be taken up."""
+    try:
+        found = json.loads((folder_for(out, stem) / _IDENTITY).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def discard_left(out: Path, stem: str) -> None:
     """Throw away what is left of a prediction, unless another process writes it now."""
     folder = folder_for(out, stem)
