@@ -343,7 +343,7 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for r in rows:
         table.add_row(*(told(r) for told in columns.values()))
-    Console(width=max(Console().width, 140)).print(table)
+    Console(width=max(Console().width, 170)).print(table)
 
 
 def arguments() -> argparse.Namespace:
