@@ -170,7 +170,9 @@ def test_f74_one_bad_file_of_many_leaves_the_others_done(say: Say) -> None:
         "a.overlay.jpg",
         "c.png",
         "c.overlay.jpg",
+        "failed.txt",
     }
+    assert "b.png" in Path("most/failed.txt").read_text()
 
 
 def test_runs_are_listed_with_status_and_score(say: Say) -> None:
