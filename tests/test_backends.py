@@ -24,6 +24,8 @@ from pixelwright.nn.receptive import field_of
 from pixelwright.registry import Spec
 from pixelwright.types import Event
 
+pytestmark = pytest.mark.foreign
+
 OTHERS = [name for name in NAMES if name != "torch"]
 
 

@@ -39,6 +39,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 without_telemetry()
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
+pytestmark = pytest.mark.foreign
+
 
 def draw_run(
     folder: Path,
