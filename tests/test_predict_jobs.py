@@ -213,6 +213,16 @@ def test_too_little_memory_is_refused_with_what_would_do(run: Run) -> None:
         jobs.predict(run, drawn(), memory="1MB", on_event=silent)
 
 
+def test_a_tile_that_does_not_fit_into_the_memory_is_refused(run: Run) -> None:
+    with pytest.raises(PredictError, match="Give a smaller --tile"):
+        jobs.predict(run, drawn(), tile=64, memory="1MB", on_event=silent)
+
+
+def test_replacing_and_keeping_results_contradict_each_other(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="Leave one of the two out"):
+        jobs.predict(run, drawn(), out=tmp_path, overwrite=True, resume=True, on_event=silent)
+
+
 def test_networks_of_different_strides_answer_together(run: Run, other: Run) -> None:
     image = drawn(61, 90)
     found = jobs.predict([run, other], image, probabilities=True, on_event=silent)

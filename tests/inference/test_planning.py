@@ -49,12 +49,14 @@ def test_a_small_image_is_one_pass_over_its_padded_size() -> None:
 
 
 def test_a_given_tile_is_kept_to_and_aligned() -> None:
-    plan = plan_for(costs(), 500, 300, available=10, tile=150)
+    plan = plan_for(costs(), 500, 300, available=10**9, tile=150)
     assert (plan.kind, plan.rows, plan.columns) == ("tiles", 144, 144)
     assert "tiles of 144 x 144" in str(plan)
-    assert plan_for(costs(), 100, 100, available=10, tile=112).kind == "whole"
+    assert plan_for(costs(), 100, 100, available=10**9, tile=112).kind == "whole"
     with pytest.raises(PredictError, match="smaller than the 16 px"):
         plan_for(costs(), 500, 300, available=10**9, tile=15)
+    with pytest.raises(PredictError, match="Give a smaller --tile"):
+        plan_for(costs(), 500, 300, available=10, tile=150)
 
 
 def test_a_large_image_is_streamed_where_that_can_be_and_tiled_where_not() -> None:

@@ -182,7 +182,13 @@ def plan_for(
     high, wide = empty.padded
     whole = _costed(replace(empty, rows=high, columns=wide), costs)
     if tile is not None:
-        return _tiled(whole, costs, tile)
+        tiled = _tiled(whole, costs, tile)
+        if tiled.bytes > available:
+            raise PredictError(
+                f"Tiles of {tile} px take {amount(tiled.bytes)}, and {amount(max(available, 0))} "
+                f"are left. Give a smaller --tile, or more by --memory."
+            )
+        return tiled
     if high * wide <= WHOLE_PIXELS and whole.bytes <= available:
         return whole
     if field.unbounded:

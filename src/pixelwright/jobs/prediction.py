@@ -118,6 +118,10 @@ def predict(
             page=page is not None,
         )
         return _labels_of(members, image, folder, flip, overwrite, on_event)
+    if overwrite and resume:
+        raise RecipeError(
+            "--overwrite replaces results and --resume keeps them. Leave one of the two out."
+        )
     if flip and d4:
         raise RecipeError("--d4 holds the mirrored view of --flip already. Leave --flip out.")
     wanted = Wanted(
