@@ -90,6 +90,7 @@ def large(run: Path, square: Path, size: tuple[int, int], budget: str, out: Path
         budget: What `--memory` would be.
         out: Where results are written.
     """
+    memory.huge_pages()
     opened = Run.open(run)
     told: list[Event] = []
     wanted = Wanted(out=out, budget=memory.parse(budget))

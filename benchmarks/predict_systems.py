@@ -40,6 +40,7 @@ NETWORK = "network.pt"
 
 def ours(run: Path, **options: Any) -> Predict:
     """As `pixelwright predict` works, on an array."""
+    memory.huge_pages()
     opened = Run.open(run)
     job = MaskPredictor([build.load_model(opened, "cpu")], [opened], Wanted(**options), silent)
 

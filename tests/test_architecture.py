@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 HOUSE = SOURCE / "pixelwright"
 
-NOUNS = {"errors", "types", "registry", "files", "memory"}
+NOUNS = {"errors", "types", "registry", "files", "lazy", "memory"}
 PLAIN = {"images", "render", "console", "run", "recipe"}
 BUILT_FROM = NOUNS | {"images", "render", "run", "recipe", "nn", "losses", "metrics", "data"}
 BUILT_FROM |= {"models", "training", "inference", "exporting"}
@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "registry": {"errors"},
     "files": {"errors"},
+    "lazy": set(),
     "memory": {"errors"},
     **dict.fromkeys(PLAIN, NOUNS),
     **dict.fromkeys(("nn", "losses", "metrics"), NOUNS),
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "study": BUILT_FROM | {"build", "reporting", "console", "jobs"},
     "cli": BUILT_FROM | {"build", "propose", "reporting", "track", "console", "jobs", "study"},
     "__main__": {"cli"},
-    "__init__": set(),  # finds everything on first use
+    "__init__": {"lazy"},  # finds everything else on first use
 }
 WITHOUT_TORCH = (
     NOUNS | PLAIN | {"data", "metrics", "reporting", "track", "cli", "__init__", "__main__"}

@@ -9,9 +9,10 @@
 Everything is found on first use, so that importing this is instant.
 """
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pixelwright.lazy import on_first_use
 
 if TYPE_CHECKING:
     from pixelwright.jobs import evaluate, explain, export, find_lr, predict, report, train
@@ -35,20 +36,6 @@ __all__ = [
     "tune",
 ]
 
-_HOMES = {
-    "train": "pixelwright.jobs",
-    "evaluate": "pixelwright.jobs",
-    "explain": "pixelwright.jobs",
-    "export": "pixelwright.jobs",
-    "find_lr": "pixelwright.jobs",
-    "predict": "pixelwright.jobs",
-    "report": "pixelwright.jobs",
-    "compare": "pixelwright.study.job",
-    "tune": "pixelwright.study.tuning",
-    "Recipe": "pixelwright.recipe",
-    "Run": "pixelwright.run",
-}
-
 
 def share_cores() -> None:
     """Let GNU OpenMP's threads, which torch computes with, spin only briefly while they wait.
@@ -59,12 +46,20 @@ def share_cores() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pixelwright' has no attribute '{name}'")
-    share_cores()
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "train": "jobs",
+        "evaluate": "jobs",
+        "explain": "jobs",
+        "export": "jobs",
+        "find_lr": "jobs",
+        "predict": "jobs",
+        "report": "jobs",
+        "compare": "study.job",
+        "tune": "study.tuning",
+        "Recipe": "recipe",
+        "Run": "run",
+    },
+    before=share_cores,
+)

@@ -5,8 +5,9 @@ model = build.load_model(run)           # the kept model, its classes and its pr
 predictor = model.predictor(tile=256)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pixelwright.lazy import on_first_use
 
 if TYPE_CHECKING:
     from pixelwright.build.assembly import OVERFIT_GOAL, Training, loss_terms, training
@@ -30,28 +31,21 @@ __all__ = [
     "training",
 ]
 
-_HOMES = {
-    "LabelScorer": "label_scoring",
-    "Model": "model",
-    "OVERFIT_GOAL": "assembly",
-    "Scorer": "scoring",
-    "Together": "planning",
-    "Training": "assembly",
-    "describe": "model",
-    "load_members": "model",
-    "load_model": "model",
-    "loss_terms": "assembly",
-    "network": "model",
-    "training": "assembly",
-}
-"""Found on first use, so that a prediction does not load what only a training needs."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+# So that a prediction does not load what only a training needs.
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "LabelScorer": "label_scoring",
+        "Model": "model",
+        "OVERFIT_GOAL": "assembly",
+        "Scorer": "scoring",
+        "Together": "planning",
+        "Training": "assembly",
+        "describe": "model",
+        "load_members": "model",
+        "load_model": "model",
+        "loss_terms": "assembly",
+        "network": "model",
+        "training": "assembly",
+    },
+)

@@ -25,6 +25,7 @@ from pixelwright.errors import DataError, shown
 from pixelwright.images import archives, headers
 from pixelwright.images.files import read_bytes, refusal, refuse_bomb
 from pixelwright.images.photos import Samples, with_channels
+from pixelwright.images.stored import NPY, read_npy_header
 
 SIDE = 32
 """Of CIFAR's pictures, in pixels."""
@@ -39,7 +40,6 @@ _PICKLED_NAMES = {
     "fine_label_names": "fine",
     "coarse_label_names": "coarse",
 }
-_NPY = b"\x93NUMPY"
 _PICKLE = tuple(b"\x80" + bytes((protocol,)) for protocol in range(2, 6))
 _AGAIN = "Unpack it again."
 
@@ -166,7 +166,7 @@ def _place(path: Path | str) -> tuple[Path, int, int]:
 @functools.lru_cache(maxsize=_MOST_FILES)
 def _read(path: Path, size: int, changed: int) -> _Stack:
     data = read_bytes(path)
-    if data.startswith(_NPY):
+    if data.startswith(NPY):
         stack = _Stack(_from_npy(path, data), {})
     elif path.suffix.lower() == ".bin":
         stack = _from_binary(path, data)
@@ -186,15 +186,7 @@ def _contents(path: Path, size: int, changed: int) -> tuple[str, ...]:
 
 def _from_npy(path: Path, data: bytes) -> UInt8[np.ndarray, "n h w 3"]:
     file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, kind = read(file)
-    except (ValueError, KeyError) as error:
-        raise headers.damaged(path, f"its .npy header cannot be read ({error})") from error
+    shape, fortran, kind = read_npy_header(file, path)
     grey = len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
     if kind != np.uint8 or not (grey or (len(shape) == 4 and shape[3] == 3)):
         raise DataError(

@@ -77,17 +77,17 @@ def source_of(path: Path, page: int | None) -> Source:
     return ArraySource(samples, alpha=samples.shape[2] in (2, 4))
 
 
-class ArraySource:
-    """Samples that lie in memory."""
+class _PlainSource:
+    """Samples that lie side by side: no blocks, no mask, no place on the earth."""
 
-    def __init__(self, array: Shaped[np.ndarray, "h w b"], *, alpha: bool) -> None:
-        self._array = array
-        self.height, self.width, self.bands = array.shape
-        self.kind, self.bits, self.alpha = array.dtype, 16, alpha
-        self.nodata: tuple[int | float | None, ...] = (None,) * self.bands
-        self.held = array.nbytes
+    def __init__(
+        self, shape: tuple[int, ...], kind: np.dtype[Any], *, alpha: bool, held: int
+    ) -> None:
+        self.height, self.width, self.bands = shape
+        self.kind, self.bits, self.alpha, self.held = kind, 16, alpha, held
         self.block = (1, 1)
         self.geo: geo.Geo | None = None
+        self.nodata: tuple[int | float | None, ...] = (None,) * self.bands
 
     def samples(
         self, window: Window, bands: tuple[int, ...], step: int = 1
@@ -95,8 +95,7 @@ class ArraySource:
         return _decimated(self._part, window, bands, step)
 
     def _part(self, window: Window) -> Shaped[np.ndarray, "h w b"]:
-        rows = slice(window.top, window.top + window.height)
-        return self._array[rows, window.left : window.left + window.width]
+        raise NotImplementedError
 
     def mask(self, window: Window) -> Bool[np.ndarray, "h w"] | None:
         return None
@@ -105,22 +104,24 @@ class ArraySource:
         pass
 
 
-class StoredSource:
+class ArraySource(_PlainSource):
+    """Samples that lie in memory."""
+
+    def __init__(self, array: Shaped[np.ndarray, "h w b"], *, alpha: bool) -> None:
+        super().__init__(array.shape, array.dtype, alpha=alpha, held=array.nbytes)
+        self._array = array
+
+    def _part(self, window: Window) -> Shaped[np.ndarray, "h w b"]:
+        rows = slice(window.top, window.top + window.height)
+        return self._array[rows, window.left : window.left + window.width]
+
+
+class StoredSource(_PlainSource):
     """Samples that lie uncompressed in a file."""
 
     def __init__(self, plane: StoredPlane) -> None:
+        super().__init__(plane.shape, plane.dtype.newbyteorder("="), alpha=False, held=0)
         self._plane = plane
-        self.height, self.width, self.bands = plane.shape
-        self.kind, self.bits, self.alpha = plane.dtype.newbyteorder("="), 16, False
-        self.nodata: tuple[int | float | None, ...] = (None,) * self.bands
-        self.held = 0
-        self.block = (1, 1)
-        self.geo: geo.Geo | None = None
-
-    def samples(
-        self, window: Window, bands: tuple[int, ...], step: int = 1
-    ) -> Shaped[np.ndarray, "h w b"]:
-        return _decimated(self._part, window, bands, step)
 
     def _part(self, window: Window) -> Shaped[np.ndarray, "h w b"]:
         try:
@@ -129,9 +130,6 @@ class StoredSource:
             raise DataError(
                 f"{shown(self._plane.path)} cannot be read: {error.strerror or error}."
             ) from error
-
-    def mask(self, window: Window) -> Bool[np.ndarray, "h w"] | None:
-        return None
 
     def close(self) -> None:
         self._plane.close()

@@ -156,6 +156,27 @@ def open_npy(path: Path, page: int | None = None) -> StoredPlane:
     return StoredPlane(path, shape, kind, offset)
 
 
+def read_npy_header(file: Source, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape of the array in a .npy file, whether columns come first, and the type of its samples.
+
+    Args:
+        file: At its start; left at the first sample.
+        path: Names the file in messages.
+
+    Raises:
+        DataError: The header cannot be read.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        return read(file)
+    except (ValueError, KeyError) as error:
+        raise damaged(path, f"its .npy header cannot be read ({error})") from error
+
+
 def npy_picture(
     file: Source, path: Path, page: int | None
 ) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
@@ -169,15 +190,7 @@ def npy_picture(
     Raises:
         DataError: It is cut short, or holds no array that is a picture.
     """
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, kind = read(file)
-    except (ValueError, KeyError) as error:
-        raise damaged(path, f"its .npy header cannot be read ({error})") from error
+    shape, fortran, kind = read_npy_header(file, path)
     offset = file.tell()
     there = file.seek(0, os.SEEK_END) - offset
     if kind.hasobject or not 2 <= len(shape) <= 4 or not all(shape) or fortran:

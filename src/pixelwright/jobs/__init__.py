@@ -8,8 +8,9 @@
 found on first use, so that prediction does not load what only training or reports need.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pixelwright.lazy import on_first_use
 
 if TYPE_CHECKING:
     from pixelwright.jobs.evaluation import evaluate
@@ -40,29 +41,22 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "Explanation": "explanation",
-    "Exported": "exporting",
-    "LabelPrediction": "label_prediction",
-    "Prediction": "masks",
-    "RateFinding": "learning_rate",
-    "TABLE": "label_prediction",
-    "evaluate": "evaluation",
-    "explain": "explanation",
-    "export": "exporting",
-    "find_lr": "learning_rate",
-    "predict": "prediction",
-    "report": "show",
-    "track": "mirror",
-    "train": "training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "Explanation": "explanation",
+        "Exported": "exporting",
+        "LabelPrediction": "label_prediction",
+        "Prediction": "masks",
+        "RateFinding": "learning_rate",
+        "TABLE": "label_prediction",
+        "evaluate": "evaluation",
+        "explain": "explanation",
+        "export": "exporting",
+        "find_lr": "learning_rate",
+        "predict": "prediction",
+        "report": "show",
+        "track": "mirror",
+        "train": "training",
+    },
+)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from pixelwright.errors import RecipeError
-from pixelwright.inference.backends import require
+from pixelwright.inference.backends import in_and_out, require
 
 _ONLY_FATAL = 4
 """Of ONNX Runtime's log, which goes to standard error; what it raises is told in any case."""
@@ -58,8 +58,7 @@ class OnnxBackend:
         self._session: Any = onnxruntime.InferenceSession(
             content, options, providers=providers(self.device)
         )
-        self._classes = int(self._session.get_outputs()[0].shape[1])
-        self._maps = len(self._session.get_outputs()[0].shape) == 4
+        self._logits = tuple(self._session.get_outputs()[0].shape)
         self._keeping, self._emptying = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         self._emptying.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._last: torch.Size | None = None
@@ -73,11 +72,7 @@ class OnnxBackend:
         self, images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
     ) -> Float32[Tensor, "n k *hw"]:
         """Logits, on the device."""
-        # One pass both widens the integers and brings each channel together.
-        batch = images.to(self.device, torch.float32).contiguous()
-        count, _, height, width = batch.shape
-        size = (height, width) if self._maps else ()
-        logits = torch.empty((count, self._classes, *size), device=self.device)
+        batch, logits = in_and_out(images, self._logits, self.device)
         if self.device.type == "cuda":  # ONNX Runtime has a stream of its own
             torch.cuda.synchronize(self.device)
         binding = self._session.io_binding()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from pixelwright.inference.backends import require
+from pixelwright.inference.backends import in_and_out, require
 
 
 def without_telemetry() -> None:
@@ -55,17 +55,13 @@ class OpenVinoBackend:
         self._tensor = openvino.Tensor
         self._request: Any = core.compile_model(read, "CPU", settings).create_infer_request()
         shape = read.output(0).partial_shape
-        self._classes = int(shape[1].get_length())
-        self._maps = len(shape) == 4
+        self._logits = tuple(d.get_length() if d.is_static else None for d in shape)
 
     def __call__(
         self, images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
     ) -> Float32[Tensor, "n k *hw"]:
         """Logits, on the CPU."""
-        batch = images.to(self.device, torch.float32).contiguous()
-        count, _, height, width = batch.shape
-        size = (height, width) if self._maps else ()
-        logits = torch.empty((count, self._classes, *size))
+        batch, logits = in_and_out(images, self._logits, self.device)
         # Both are views: OpenVINO reads and writes torch's own memory.
         self._request.set_input_tensor(self._tensor(batch.numpy(), shared_memory=True))
         self._request.set_output_tensor(self._tensor(logits.numpy(), shared_memory=True))
