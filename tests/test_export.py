@@ -15,7 +15,6 @@ import torch
 import pixelwright as pw
 import tiny
 from pixelwright import build, jobs
-from pixelwright.build.model import header
 from pixelwright.build.sources import keep_folder, source_of
 from pixelwright.cli import main
 from pixelwright.data.index import load
@@ -27,10 +26,8 @@ from pixelwright.exporting.verify import check_pictures, compare, verify
 from pixelwright.inference.backends.onnxruntime import OnnxBackend
 from pixelwright.inference.backends.openvino import OpenVinoBackend, without_telemetry
 from pixelwright.jobs.calibration import PICTURES, parts
-from pixelwright.recipe import Recipe
 from pixelwright.registry import Spec
 from pixelwright.run import Run
-from pixelwright.training import checkpoint
 from pixelwright.types import silent
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -42,33 +39,13 @@ openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 pytestmark = pytest.mark.foreign
 
 
-def draw_run(
-    folder: Path,
-    data: Spec,
-    model: str,
-    side: tuple[int, int] | None = None,
-    size: int | None = None,
-) -> Run:
-    """A run whose network has the weights that a training would begin with."""
-    torch.manual_seed(1)
-    recipe = Recipe.from_dict({"data": data, "model": model, "size": size})
-    classes = load(data).classes
-    network = build.network(recipe.model, len(classes), 3, (0.5,), (0.25,), size)
-    weights = {f"model/{name}": value for name, value in network.state_dict().items()}
-    run = Run(folder)
-    folder.mkdir()
-    run.recipe_file.write_text(recipe.to_toml(), encoding="utf-8")
-    checkpoint.save(run.model_file, weights, header(recipe, classes, side))
-    return run
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A segmenter in `run`, a classifier in `labels`, and their data."""
     folder = tmp_path_factory.mktemp("export")
-    draw_run(folder / "run", tiny.draw_folders(folder / "set"), "unet:width=4,depth=1")
+    tiny.draw_run(folder / "run", tiny.draw_folders(folder / "set"), "unet:width=4,depth=1")
     animals = tiny.draw_class_folders(folder / "animals")
-    draw_run(folder / "labels", animals, "convnet:width=8,depth=2", (8, 8))
+    tiny.draw_run(folder / "labels", animals, "convnet:width=8,depth=2", (8, 8))
     return folder
 
 
@@ -246,7 +223,7 @@ def test_ranges_are_taken_from_parts_that_the_network_takes(place: Path) -> None
 
 
 def test_int8_needs_the_pictures_of_the_training(tmp_path: Path) -> None:
-    run = draw_run(tmp_path / "run", tiny.draw_folders(tmp_path / "set"), "fcnn")
+    run = tiny.draw_run(tmp_path / "run", tiny.draw_folders(tmp_path / "set"), "fcnn")
     (tmp_path / "set").rename(tmp_path / "gone")
     with pytest.raises(DataError, match="--int8 takes ranges from training pictures"):
         jobs.export(run, int8=True, on_event=silent)

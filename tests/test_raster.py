@@ -1,3 +1,5 @@
+"""Rasters: windows of pictures, of TIFFs and of arrays are what reading them whole gives."""
+
 import io
 import os
 import tracemalloc
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny
 from pixelwright import images
-from pixelwright.errors import DataError, PixelwrightWarning, RecipeError
+from pixelwright.errors import DataError, PixelwrightWarning
 from pixelwright.images import Raster, array_raster, geo, open_raster
 from pixelwright.types import Window
 
@@ -22,37 +25,11 @@ PART = (slice(5, 35), slice(7, 48))
 
 
 def drawn(height: int = 60, width: int = 80, bands: int = 3) -> np.ndarray:
-    rng = np.random.default_rng(bands)
-    return rng.integers(0, 256, (height, width, bands)).astype(np.uint8)
-
-
-def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:
-    Image.fromarray(pixels).save(path, **options)
-    return path
+    return tiny.noise(height, width, bands)
 
 
 def whole(raster: Raster) -> Window:
     return Window(0, 0, raster.height, raster.width)
-
-
-def tiff(path: Path, array: np.ndarray, **options: object) -> Path:
-    """A TIFF of bands "b h w", written by rasterio."""
-    rasterio = pytest.importorskip("rasterio")
-    count, height, width = array.shape
-    shape = {"height": height, "width": width, "count": count, "dtype": array.dtype}
-    mask, colors = options.pop("mask", None), options.pop("colors", None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with (
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-            rasterio.open(path, "w", driver="GTiff", **shape, **options) as file,
-        ):
-            file.write(array)
-            if mask is not None:
-                file.write_mask(mask)
-            if colors is not None:
-                file.write_colormap(1, colors)
-    return path
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
@@ -62,7 +39,9 @@ def test_windows_of_a_picture_are_what_reading_it_whole_gives(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(tmp_path / "x", drawn(), format=kind, **({} if kind == "BMP" else {"exif": exif}))
+    path = tiny.save(
+        tmp_path / "x", drawn(), format=kind, **({} if kind == "BMP" else {"exif": exif})
+    )
     with open_raster(path, 3) as raster:
         assert (raster.height, raster.width) == images.size(path)
         pixels = raster.read(WINDOW._replace(width=20))
@@ -84,7 +63,7 @@ def test_windows_of_a_picture_are_what_reading_it_whole_gives(
 def test_tiffs_read_by_windows_are_what_is_decoded_whole(
     tmp_path: Path, options: dict[str, object]
 ) -> None:
-    path = tiff(tmp_path / "x.tif", drawn().transpose(2, 0, 1), **options)
+    path = tiny.save_tiff(tmp_path / "x.tif", drawn().transpose(2, 0, 1), **options)
     with open_raster(path, 3) as raster:
         assert raster.held <= drawn().nbytes
         assert np.array_equal(raster.read(WINDOW), drawn()[PART])
@@ -95,7 +74,9 @@ def test_tiffs_read_by_windows_are_what_is_decoded_whole(
 def test_the_colours_of_a_palette_are_what_a_tiff_shows(tmp_path: Path) -> None:
     indices = drawn(bands=1)[..., 0] % 5
     colors = {i: (40 * i, 200 - 9 * i, i, 255) for i in range(5)}
-    path = tiff(tmp_path / "x.tif", indices[np.newaxis], colors=colors, photometric="palette")
+    path = tiny.save_tiff(
+        tmp_path / "x.tif", indices[np.newaxis], colors=colors, photometric="palette"
+    )
     with open_raster(path, 3) as raster:
         pixels = raster.read(whole(raster))
     assert np.array_equal(pixels, np.array([colors[i][:3] for i in range(5)], np.uint8)[indices])
@@ -152,7 +133,7 @@ def test_f03_an_array_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
 def test_pictures_in_a_zip_archive_are_read_like_any_other(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name in ("a.tif", "a.png"):
-            archive.write(saved(tmp_path / name, drawn()), f"in/{name}")
+            archive.write(tiny.save(tmp_path / name, drawn()), f"in/{name}")
         buffer = io.BytesIO()
         np.save(buffer, drawn())
         archive.writestr("in/a.npy", buffer.getvalue())
@@ -174,142 +155,6 @@ def test_a_picture_to_look_at_is_made_of_means(step: int) -> None:
     with array_raster(flat, 3) as raster:
         small = raster.picture(Window(7, 14, 63, 70), step)
     assert np.array_equal(small, drawn(10, 12)[1:, 2:] if step == 7 else flat[7:, 14:])
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("bands", [1, 3])
-def test_f08_sixteen_bits_keep_their_full_depth(tmp_path: Path, suffix: str, bands: int) -> None:
-    deep = np.linspace(0, 65535, 60 * 80).astype(np.uint16).reshape(60, 80)
-    stored = deep if bands == 1 else np.dstack([deep[::-1], deep, deep])  # blue first
-    (tmp_path / "x").write_bytes(cv2.imencode(suffix, stored)[1].tobytes())
-    with open_raster(tmp_path / "x", bands) as raster:
-        pixels = raster.read(WINDOW)
-        assert raster.dtype == pixels.dtype == np.float32
-        expected = deep.astype(np.float64) / 65535 * 255
-        assert np.allclose(pixels[..., 0], expected[PART], rtol=1e-7, atol=0)
-        assert raster.read(whole(raster)).max() == 255
-        assert np.array_equal(np.rint(pixels), images.read_image(tmp_path / "x", bands)[PART])
-        assert np.array_equal(raster.picture(WINDOW), np.rint(pixels))
-
-
-def test_f08_twelve_bits_in_sixteen_span_the_whole_range_when_stated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deep = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-    path = saved(tmp_path / "x.png", deep)
-    with pytest.warns(PixelwrightWarning, match="PIXELWRIGHT_IMAGE_BITS=12"):
-        open_raster(path, 1)
-    monkeypatch.setenv("PIXELWRIGHT_IMAGE_BITS", "12")
-    pixels = open_raster(path, 1).read(Window(0, 0, 64, 64))
-    assert len(np.unique(pixels)) == 4096
-    assert pixels.max() == 255
-    monkeypatch.setenv("PIXELWRIGHT_IMAGE_BITS", "10")
-    raster = open_raster(path, 1)
-    with pytest.raises(DataError, match=r"rows 0 to 64, .* a sample of 4095, but its 10 bits"):
-        raster.read(Window(0, 0, 64, 64))
-    nothing = open_raster(path, 1, nodata=4095)
-    assert nothing.read(Window(0, 0, 16, 64)).max() == 255
-    monkeypatch.setenv("PIXELWRIGHT_IMAGE_BITS", "20")
-    with pytest.raises(DataError, match="PIXELWRIGHT_IMAGE_BITS is 20"):
-        open_raster(path, 1)
-
-
-@with_rasterio
-def test_f08_the_bits_that_a_file_declares_are_used(tmp_path: Path) -> None:
-    deep = np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)
-    path = tiff(tmp_path / "x.tif", deep, nbits=12)
-    with open_raster(path, 1) as raster:
-        assert raster.read(whole(raster)).max() == 255
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_f09_transparency_is_dropped_with_a_warning_or_means_no_data(
-    tmp_path: Path, kind: str
-) -> None:
-    alpha = np.full((60, 80, 1), 255, np.uint8)
-    opaque = saved(tmp_path / "y", np.dstack([drawn(), alpha]), format=kind)
-    with open_raster(opaque, 3) as raster:
-        assert np.array_equal(raster.read(WINDOW), drawn()[PART])
-    alpha[:9], alpha[20] = 0, 100
-    clear = saved(tmp_path / "x", np.dstack([drawn(), alpha]), format=kind)
-    with (
-        open_raster(clear, 3) as raster,
-        pytest.warns(PixelwrightWarning, match="Transparency is dropped"),
-    ):
-        assert np.array_equal(raster.read(WINDOW), drawn()[PART])
-    with open_raster(clear, 3, nodata="alpha") as raster:
-        assert np.array_equal(raster.read(WINDOW), drawn()[PART])
-        invalid = raster.invalid(WINDOW)
-    assert invalid is not None
-    assert np.array_equal(invalid, (alpha == 0)[PART][..., 0])
-
-
-def test_f10_grey_is_repeated_with_a_warning(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.png", drawn()[..., 0])
-    with pytest.warns(PixelwrightWarning, match="Grey is repeated in 3 channels"):
-        raster = open_raster(path, 3)
-    assert np.array_equal(raster.read(WINDOW), images.read_image(path)[PART])
-
-
-def test_f10_colours_are_refused_by_a_grey_network_unless_a_band_is_named(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.png", drawn())
-    with pytest.raises(DataError, match=r"x\.png is a colour picture.*--bands 1"):
-        open_raster(path, 1).read(WINDOW)
-    assert np.array_equal(open_raster(path, 1, bands=[2]).read(WINDOW), drawn()[PART][..., 1:2])
-    grey = saved(tmp_path / "y.png", np.repeat(drawn()[..., :1], 3, axis=2))
-    assert np.array_equal(open_raster(grey, 1).read(WINDOW), drawn()[PART][..., :1])
-
-
-@pytest.mark.parametrize("suffix", ["npy", pytest.param("tif", marks=with_rasterio)])
-def test_f11_of_many_bands_those_that_are_named_are_used(tmp_path: Path, suffix: str) -> None:
-    path, array = tmp_path / f"x.{suffix}", drawn(bands=6)
-    if suffix == "npy":
-        np.save(path, array)
-    else:
-        tiff(path, array.transpose(2, 0, 1))
-    with pytest.raises(DataError, match=r"6 bands, but the network takes 3 .*--bands 3,2,1"):
-        open_raster(path, 3)
-    with open_raster(path, 3, bands=[6, 1, 3]) as raster:
-        assert np.array_equal(raster.read(WINDOW), array[PART][..., [5, 0, 2]])
-        assert np.array_equal(raster.picture(WINDOW), array[PART][..., [5, 0, 2]])
-    with pytest.raises(DataError, match="there is no band 7"):
-        open_raster(path, 3, bands=[1, 2, 7])
-    with pytest.raises(DataError, match="--bands names 2 bands"):
-        open_raster(path, 3, bands=[1, 2])
-
-
-def test_f11_without_rasterio_many_bands_say_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tiff(tmp_path / "x.tif", drawn(bands=6).transpose(2, 0, 1))
-    monkeypatch.setattr(geo, "installed", lambda: False)
-    with pytest.raises(DataError, match=r'x\.tif has 6 bands.*pip install "pixelwright\[geo\]"'):
-        open_raster(path, 3, bands=[1, 2, 3])
-
-
-def test_f12_fractions_that_are_no_numbers_are_an_error_unless_declared(tmp_path: Path) -> None:
-    values = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
-    values[10, 20:22] = np.nan
-    path = saved(tmp_path / "x.tif", values)
-    with pytest.raises(DataError, match=r"has 2 samples that are NaN or infinite.*--nodata nan"):
-        open_raster(path, 1).read(WINDOW)
-    with open_raster(path, 1, nodata=np.nan) as raster:
-        pixels, invalid = raster.read(WINDOW), raster.invalid(WINDOW)
-    assert invalid is not None
-    assert np.array_equal(invalid, np.isnan(values)[PART])
-    assert np.allclose(pixels[..., 0], np.nan_to_num(values[PART]) * 255)
-    values[0, 0] = np.inf
-    with pytest.raises(DataError, match="has 1 samples that are NaN or infinite"):
-        open_raster(saved(path, values), 1, nodata=np.nan).read(Window(0, 0, 20, 80))
-
-
-def test_f12_fractions_need_a_known_range() -> None:
-    with pytest.raises(DataError, match="fractional samples from 0 to 1000"):
-        array_raster(np.float32([[0, 1000]]), 1).read(Window(0, 0, 1, 2))
-    with array_raster(np.float32([[0.5, -9999]]), 1, nodata=-9999) as raster:
-        assert raster.read(Window(0, 0, 1, 2)).ravel().tolist() == [127.5, 0]
-    with pytest.raises(DataError, match="type int32, whose range is not known"):
-        array_raster(np.int32([[0, 1000]]), 1)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
@@ -368,49 +213,6 @@ def test_f15_a_tiff_that_is_read_by_windows_may_be_of_any_size(tmp_path: Path) -
         images.read_image(path)
 
 
-def test_f71_a_value_for_no_data_counts_where_all_bands_have_it(tmp_path: Path) -> None:
-    array = drawn()
-    array[10:12, 20:30] = 0
-    array[14, 20, 0] = 0
-    path = saved(tmp_path / "x.png", array)
-    with open_raster(path, 3, nodata=0) as raster:
-        assert raster.has_nodata
-        invalid = raster.invalid(WINDOW)
-        assert np.array_equal(raster.read(WINDOW), array[PART])
-        inner = raster.invalid(Window(9, 18, 6, 20))
-    assert invalid is not None
-    assert invalid.sum() == 20
-    assert inner is not None
-    assert np.array_equal(inner, (array == 0).all(2)[9:15, 18:38])
-    with open_raster(path, 3, nodata=-9999) as raster:
-        assert not raster.has_nodata
-
-
-@with_rasterio
-def test_f71_what_a_tiff_declares_to_be_no_data_is(tmp_path: Path) -> None:
-    array = drawn().transpose(2, 0, 1).copy()
-    array[:, 10:12, 20:30] = 7
-    path = tiff(tmp_path / "x.tif", array, nodata=7)
-    expected = (array == 7).all(0)[PART]
-    with open_raster(path, 3) as raster:
-        assert np.array_equal(raster.invalid(WINDOW), expected)  # type: ignore[arg-type]
-    with open_raster(path, 3, nodata=255) as raster:
-        assert not np.any(raster.invalid(WINDOW))
-    mask = np.full((60, 80), 255, np.uint8)
-    mask[6:9, 8:20] = 0
-    masked = tiff(tmp_path / "y.tif", drawn().transpose(2, 0, 1), mask=mask, photometric="rgb")
-    with open_raster(masked, 3) as raster:
-        assert np.array_equal(raster.invalid(WINDOW), (mask == 0)[PART])  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("text", "value"), [("-9999", -9999.0), ("Alpha", "alpha"), ("0", 0.0)])
-def test_the_value_for_no_data_is_read_from_the_command_line(text: str, value: object) -> None:
-    assert images.nodata_of(text) == value
-    assert np.isnan(images.nodata_of("nan"))  # type: ignore[arg-type]
-    with pytest.raises(RecipeError, match="--nodata is 'black'"):
-        images.nodata_of("black")
-
-
 @with_rasterio
 def test_f73_a_raster_knows_where_on_earth_it_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -418,12 +220,14 @@ def test_f73_a_raster_knows_where_on_earth_it_lies(
     from rasterio import Affine
 
     place = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 4e5, 0, -0.5, 5e6)}
-    path = tiff(tmp_path / "x.tif", drawn().transpose(2, 0, 1), photometric="rgb", **place)
+    path = tiny.save_tiff(
+        tmp_path / "x.tif", drawn().transpose(2, 0, 1), photometric="rgb", **place
+    )
     with open_raster(path, 3) as raster:
         assert raster.geo is not None
         assert raster.geo.transform == (0.5, 0, 4e5, 0, -0.5, 5e6)
         assert '"WGS 84 / UTM zone 33N"' in raster.geo.crs
-    with open_raster(tiff(tmp_path / "y.tif", drawn().transpose(2, 0, 1)), 3) as raster:
+    with open_raster(tiny.save_tiff(tmp_path / "y.tif", drawn().transpose(2, 0, 1)), 3) as raster:
         assert raster.geo is None
     monkeypatch.setattr(geo, "installed", lambda: False)
     with pytest.warns(PixelwrightWarning, match=r"georeference is not kept.*pixelwright\[geo\]"):
@@ -432,7 +236,7 @@ def test_f73_a_raster_knows_where_on_earth_it_lies(
 
 @with_rasterio
 def test_f04_a_tiff_that_is_damaged_inside_is_an_error(tmp_path: Path) -> None:
-    path = tiff(
+    path = tiny.save_tiff(
         tmp_path / "x.tif", drawn(600, 600).transpose(2, 0, 1), compress="deflate", tiled=True
     )
     data = bytearray(path.read_bytes())
@@ -446,7 +250,7 @@ def test_f04_a_tiff_that_is_damaged_inside_is_an_error(tmp_path: Path) -> None:
 def test_f18_a_tiff_with_an_odd_name_is_read(tmp_path: Path) -> None:
     for name in ("new\nline.tif", "a:b 'c'.tif", os.fsdecode(b"latin-\xe9.tif")):
         try:
-            path = saved(tmp_path / name, drawn(), format="TIFF")
+            path = tiny.save(tmp_path / name, drawn(), format="TIFF")
         except OSError:
             continue  # this file system refuses the name
         with open_raster(path, 3) as raster:
@@ -457,7 +261,7 @@ def test_f18_a_tiff_with_an_odd_name_is_read(tmp_path: Path) -> None:
 def test_threads_may_read_one_tiff_at_once(tmp_path: Path) -> None:
     options = {"tiled": True, "compress": "lzw", "photometric": "rgb"}
     array = drawn(1000, 1000)
-    path = tiff(tmp_path / "x.tif", array.transpose(2, 0, 1), **options)
+    path = tiny.save_tiff(tmp_path / "x.tif", array.transpose(2, 0, 1), **options)
     tops = list(range(0, 1000, 50)) * 3
     with open_raster(path, 3, nodata=0) as raster, ThreadPoolExecutor(4) as pool:
         read = pool.map(lambda top: raster.read(Window(top, 0, 50, 1000)), tops)

@@ -10,21 +10,32 @@
     spec = draw_class_folders(tmp_path)        # tmp_path/{train,val}/{ant,bee,cat}/00.png
     spec = draw_csv(tmp_path)                  # tmp_path/labels.csv, tmp_path/pictures
 
+    spec = draw_masks(tmp_path, truth(3))      # tmp_path/images, and these tmp_path/masks
+    run = draw_run(tmp_path / "run", spec, "unet:width=4")
+
 Each draws the true layout of its name and returns the `Spec` that loads it. `LAYOUTS` maps every
-layout to its drawing, for contract tests.
+layout to its drawing, for contract tests. `counts`, `names_of` and `what_it_holds` tell what was
+loaded.
 """
 
 import pickle
 import shutil
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from pixelwright.registry import Spec
+
+if TYPE_CHECKING:
+    from pixelwright.run import Run
+    from pixelwright.types import Index
 
 SIZE = (48, 64)
 """Height and width of the pictures, but for those of `draw_pair`."""
@@ -53,11 +64,48 @@ def scene(
     return image.clip(0, 255).astype(np.uint8), labels
 
 
+def truth(count: int, classes: int = 2) -> list[np.ndarray]:
+    """Masks of indices, each of another scene."""
+    return [scene(*SIZE, classes, seed)[1] for seed in range(count)]
+
+
+def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """A picture in which no two pixels have to do with one another."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
 def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
     """Write an array as a picture of the suffix's format; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return path
+
+
+def save_tiff(path: Path, array: np.ndarray, **options: object) -> Path:
+    """Write bands "b h w" by rasterio, with a `mask` "h w" and a palette, `colors`, if given."""
+    import rasterio
+
+    count, height, width = array.shape
+    shape = {"height": height, "width": width, "count": count, "dtype": array.dtype}
+    mask, colors = options.pop("mask", None), options.pop("colors", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(path, "w", driver="GTiff", **shape, **options) as file,
+        ):
+            file.write(array)
+            if mask is not None:
+                file.write_mask(mask)
+            if colors is not None:
+                file.write_colormap(1, colors)
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, and what it holds."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def draw_pair(folder: Path, height: int = 160, width: int = 160, seed: int = 0) -> Spec:
@@ -75,6 +123,16 @@ def draw_folders(folder: Path, count: int = 6, classes: int = 3, seed: int = 0) 
         image, labels = scene(*SIZE, classes, seed + i)
         save(folder / "images" / f"{i:02}.jpg", image, quality=95)
         save(folder / "masks" / f"{i:02}.png", labels)
+    return Spec("folders", {"root": folder})
+
+
+def draw_masks(
+    folder: Path, masks: Sequence[np.ndarray], suffix: str = "png", **options: object
+) -> Spec:
+    """These `masks/00.png` and on, each with a picture of noise: `images/00.png` and on."""
+    for i, mask in enumerate(masks):
+        save(folder / "images" / f"{i:02}.png", noise(*mask.shape[:2], seed=i))
+        save(folder / "masks" / f"{i:02}.{suffix}", mask, **options)
     return Spec("folders", {"root": folder})
 
 
@@ -248,3 +306,64 @@ LAYOUTS: dict[str, Callable[[Path], Spec]] = {
     "class-folders": draw_class_folders,
     "csv": draw_csv,
 }
+
+
+def draw_run(
+    folder: Path,
+    data: Spec,
+    model: str,
+    side: tuple[int, int] | None = None,
+    size: int | None = None,
+) -> "Run":
+    """A run whose network has the weights that a training would begin with.
+
+    Args:
+        folder: Is made.
+        data: Whose classes are told apart.
+        model: With its options.
+        side: Height and width of the pictures, of a classifier.
+        size: At which it sees them.
+    """
+    import torch
+
+    from pixelwright import build
+    from pixelwright.build.model import header
+    from pixelwright.data.index import load
+    from pixelwright.recipe import Recipe
+    from pixelwright.run import Run
+    from pixelwright.training import checkpoint
+
+    torch.manual_seed(1)
+    recipe = Recipe.from_dict({"data": data, "model": model, "size": size})
+    classes = load(data).classes
+    network = build.network(recipe.model, len(classes), 3, (0.5,), (0.25,), size)
+    weights = {f"model/{name}": value for name, value in network.state_dict().items()}
+    run = Run(folder)
+    folder.mkdir()
+    run.recipe_file.write_text(recipe.to_toml(), encoding="utf-8")
+    checkpoint.save(run.model_file, weights, header(recipe, classes, side))
+    return run
+
+
+def counts(index: "Index") -> dict[str, int]:
+    """How many entries each split has."""
+    return {split: len(entries) for split, entries in index.splits.items()}
+
+
+def names_of(index: "Index", split: str) -> Counter[str]:
+    """How often each label occurs in a split."""
+    return Counter(index.classes.names[int(str(e.target))] for e in index.splits[split])
+
+
+def what_it_holds(index: "Index") -> Counter[tuple[str, str]]:
+    """Every picture that is trained or validated on, and its class, in no order."""
+    from pixelwright import images
+    from pixelwright.data.dataset import Dataset
+
+    found: Counter[tuple[str, str]] = Counter()
+    for split in ("train", "val"):
+        dataset = Dataset(index.splits[split], index.classes)
+        for number, entry in enumerate(index.splits[split]):
+            name = index.classes.names[int(str(entry.target))]
+            found[(images.content(dataset.sample(number).image), name)] += 1
+    return found

@@ -6,35 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import pixelwright as pw
 import tiny
-from pixelwright import build
-from pixelwright.build.model import header
-from pixelwright.data.index import load
 from pixelwright.errors import DataError, PixelwrightWarning
-from pixelwright.recipe import Recipe
-from pixelwright.registry import Spec
-from pixelwright.run import Run
-from pixelwright.training import checkpoint
 from pixelwright.types import silent
 
 Say = Callable[..., tuple[int, str, str]]
-
-
-def draw_run(folder: Path, data: Spec, model: str, side: tuple[int, int] | None = None) -> None:
-    """A run whose network has the weights that a training would begin with."""
-    torch.manual_seed(1)
-    recipe = Recipe.from_dict({"data": data, "model": model})
-    classes = load(data).classes
-    network = build.network(recipe.model, len(classes), 3, (0.5,), (0.25,))
-    weights = {f"model/{name}": value for name, value in network.state_dict().items()}
-    run = Run(folder)
-    folder.mkdir()
-    run.recipe_file.write_text(recipe.to_toml(), encoding="utf-8")
-    checkpoint.save(run.model_file, weights, header(recipe, classes, side))
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +22,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explain")
     masks = tiny.draw_folders(folder / "set", count=3)
     labels = tiny.draw_class_folders(folder / "animals")
-    draw_run(folder / "run", masks, "unet:width=4,depth=1")
-    draw_run(folder / "labels", labels, "convnet:width=8,depth=2", (8, 8))
-    draw_run(folder / "blind", labels, "convnet:width=2,depth=4", (8, 8))
+    tiny.draw_run(folder / "run", masks, "unet:width=4,depth=1")
+    tiny.draw_run(folder / "labels", labels, "convnet:width=8,depth=2", (8, 8))
+    tiny.draw_run(folder / "blind", labels, "convnet:width=2,depth=4", (8, 8))
     return folder
 
 

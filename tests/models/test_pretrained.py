@@ -13,34 +13,15 @@ import torchvision
 from torch import Tensor, nn
 
 from pixelwright.build import pretrained
-from pixelwright.build.pretrained import Start
 from pixelwright.errors import CheckpointError
 from pixelwright.models import models
 from pixelwright.registry import Spec
 from pixelwright.training import checkpoint
+from weights import NAMES, start
 
-NAMES = ("sky", "road", "tree")
+pytestmark = pytest.mark.usefixtures("without_a_network")
+
 SMALL = "timm-unet:encoder=test_resnet,depth=3,widths=8,8,8"
-
-
-@pytest.fixture(autouse=True)
-def without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def start(
-    text: str, weights: object, channels: int = 3, names: tuple[str, ...] = NAMES
-) -> tuple[nn.Module, Start]:
-    """A network with random weights of a seed of its own, and what was loaded into it."""
-    spec = Spec.parse(text).with_option("weights", str(weights))
-    torch.manual_seed(1)
-    network: nn.Module = models.build(spec, classes=len(names), channels=channels)
-    found = pretrained.load(network, spec, names, channels)
-    assert found is not None
-    return network.eval(), found
 
 
 def classifier(name: str, seed: int = 2) -> nn.Module:

@@ -17,7 +17,8 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from pixelwright.errors import RecipeError
-from pixelwright.inference.backends import in_and_out, require
+from pixelwright.inference.backends import require
+from pixelwright.inference.backends._tensors import in_and_out
 
 _ONLY_FATAL = 4
 """Of ONNX Runtime's log, which goes to standard error; what it raises is told in any case."""

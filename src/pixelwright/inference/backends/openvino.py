@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from pixelwright.inference.backends import in_and_out, require
+from pixelwright.inference.backends import require
+from pixelwright.inference.backends._tensors import in_and_out
 
 
 def without_telemetry() -> None:
