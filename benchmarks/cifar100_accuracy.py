@@ -168,10 +168,24 @@ def alone(work: Callable[..., dict[str, float]], *given: object) -> dict[str, fl
         return pool.submit(work, *given).result()
 
 
-def pace(folder: Path, minutes: float, plain: Plain, seconds: float = 40.0) -> None:
-    """Print how many steps of each fit into the minutes, timed for so many seconds each."""
-    print("ours:", alone(our_pace, folder, minutes, seconds), flush=True)
-    print("plain:", alone(plain_pace, folder, minutes, seconds, plain.filled()))
+def pace(folder: Path, minutes: float, plain: Plain, turns: int = 3, seconds: float = 15.0) -> None:
+    """Print how many steps of each fit into the minutes: the middle of several turns.
+
+    Args:
+        folder: Where the binary version of CIFAR-100 lies.
+        minutes: Of each training.
+        plain: The plain loop.
+        turns: Of each, one after the other, so that a slow minute of the machine meets both.
+        seconds: That steps are timed for in a turn.
+    """
+    plain = plain.filled()
+    ours, others = [], []
+    for _ in range(turns):
+        ours.append(alone(our_pace, folder, minutes, seconds))
+        others.append(alone(plain_pace, folder, minutes, seconds, plain))
+        print("ours:", ours[-1], "plain:", others[-1], flush=True)
+    middle = [sorted(found, key=lambda one: one["steps"])[turns // 2] for found in (ours, others)]
+    print("--steps", *(int(one["steps"]) for one in middle))
 
 
 def accuracy(

@@ -175,13 +175,17 @@ def _streamed(part: Part, plan: Plan, picture: Picture, member: Member) -> Itera
         ranges,
         lambda rows: patch(picture, (begin + rows[0], begin + rows[1]), columns, member.fill)[None],
     )
-    # All views ask for the same rows at the same time; they are read once.
-    last: list[tuple[Ranges, Tensor]] = []
+    # Views take turns and ask for the same rows, which are read once and wait for the others.
+    waiting: dict[Ranges, list[Tensor]] = {}
 
     def read(start: int, stop: int) -> Tensor:
-        if not last or last[0][0] != (start, stop):
-            last[:] = [((start, stop), _tensor(next(ahead), member.device))]
-        return last[0][1]
+        rows = (start, stop)
+        if rows not in waiting:
+            waiting[rows] = [_tensor(next(ahead), member.device)] * len(member.views)
+        found = waiting[rows].pop()
+        if not waiting[rows]:
+            del waiting[rows]
+        return found
 
     def seen(view: View) -> Callable[[int, int], Tensor]:
         return lambda start, stop: _last(view.of(read(start, stop)))

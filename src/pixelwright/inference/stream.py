@@ -16,6 +16,7 @@ so a fast branch never runs ahead of a slow one by more than the join of both ne
 """
 
 import operator
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -87,8 +88,10 @@ class Stream:
                 for source in set(node.inputs):
                     if self._last[source] == number:
                         maps[source].let_go(demand.keep[source])
-            yield demand.rows[-1][0], maps[-1].take(*demand.rows[-1])
-            maps[-1].let_go(demand.rows[-1][1])
+            top, stop = demand.rows[-1]
+            if stop > top:
+                yield top, maps[-1].take(top, stop)
+                maps[-1].let_go(stop)
 
     def bytes(self, height: int, width: int, band: int, itemsize: int = 4) -> int:
         """The most that the maps hold at one time, logits of the band included.
@@ -105,7 +108,7 @@ class Stream:
         before: list[tuple[int, int]] = []
         for demand in self.demands(height, band):
             shape = [(r[1] - r[0], r[1] - k) for r, k in zip(demand.rows, demand.keep, strict=True)]
-            if shape == before:  # from here on each round is like the last
+            if shape == before and shape[-1][0]:  # from here on each round is like the last
                 break
             for number, node in enumerate(nodes, start=1):
                 new, kept = shape[number]
@@ -132,22 +135,58 @@ class Stream:
         return found
 
     def demands(self, height: int, band: int) -> Iterator[Demand]:
-        """What each round computes; arguments as in `bands`."""
+        """What each round computes; arguments as in `bands`.
+
+        The first logits need the image as far down as the network sees. If it were all asked for at
+        once, every map would be as tall as that once, and never again. So rounds without logits
+        come before, each over as many rows of the image as a band has.
+        """
         heights = self.heights(height)
+        step = -(-band * heights[IMAGE] // heights[-1])
         done = [0] * len(heights)
         for top in range(0, heights[-1], band):
-            need = done.copy()
-            need[-1] = min(top + band, heights[-1])
-            for number in range(len(self.graph.nodes), 0, -1):
-                node, rows = self.graph.nodes[number - 1], (done[number], need[number])
-                if rows[1] <= rows[0]:
-                    continue
-                for slot, source in enumerate(node.inputs):
-                    stop = node.op.needs(slot, rows, heights[source])[1]
-                    need[source] = max(need[source], stop)
-            keep = [self._needed_from(number, need, heights) for number in range(len(heights))]
-            yield Demand(tuple(zip(done, need, strict=True)), tuple(keep))
+            need = self._needed(done, min(top + band, heights[-1]), heights)
+            while need[IMAGE] - done[IMAGE] > step:
+                reached = self._reached(done, need, done[IMAGE] + step, heights)
+                yield self._demand(done, reached, heights)
+                done = reached
+            yield self._demand(done, need, heights)
             done = need
+
+    def _demand(self, done: list[int], need: list[int], heights: list[int]) -> Demand:
+        keep = [self._needed_from(number, need, heights) for number in range(len(heights))]
+        return Demand(tuple(zip(done, need, strict=True)), tuple(keep))
+
+    def _needed(self, done: list[int], stop: int, heights: list[int]) -> list[int]:
+        """Behind the last row of each map that logits up to `stop` need."""
+        need = done.copy()
+        need[-1] = stop
+        for number in range(len(self.graph.nodes), 0, -1):
+            rows = (done[number], need[number])
+            if rows[1] <= rows[0]:
+                continue
+            node = self._node(number)
+            for slot, source in enumerate(node.inputs):
+                need[source] = max(need[source], node.op.needs(slot, rows, heights[source])[1])
+        return need
+
+    def _reached(
+        self, done: list[int], need: list[int], image: int, heights: list[int]
+    ) -> list[int]:
+        """Behind the last row of each map that so many rows of the image suffice for; no logits."""
+        reached = [image]
+        for number, node in enumerate(self.graph.nodes, start=1):
+
+            def lacks(stop: int, number: int = number, node: Node = node) -> bool:
+                rows = (done[number], stop)
+                return any(
+                    node.op.needs(slot, rows, heights[source])[1] > reached[source]
+                    for slot, source in enumerate(node.inputs)
+                )
+
+            some = range(done[number] + 1, need[number] + 1)
+            reached.append(done[number] + bisect_left(some, True, key=lacks))
+        return [*reached[:-1], done[-1]]
 
     def _needed_from(self, number: int, done: list[int], heights: list[int]) -> int:
         """The first row of a map that is needed once so many rows of each map are done."""

@@ -12,7 +12,7 @@ from pixelwright import build, images, memory
 from pixelwright.build.sources import keep_folder, source_of
 from pixelwright.exporting.opening import choose, opened
 from pixelwright.inference import backends
-from pixelwright.inference.plan import WHOLE_PIXELS, Plan, plan_for
+from pixelwright.inference.plan import WHOLE_PIXELS, Plan, plan_for, roomy
 from pixelwright.inference.run import Member, seams
 from pixelwright.jobs.masks import Wanted
 from pixelwright.run import Run
@@ -20,6 +20,10 @@ from pixelwright.types import Event, OnEvent, Window
 
 _SAMPLE = 384
 """Side of the tile by which networks are timed."""
+
+_SMALL_PIECES, _LARGE_PIECES = 2**20, 2**25
+"""Bytes. Pieces that are given back when they are freed cost the clearing of their pages each time;
+others are kept, in between what is needed. 2**25 is the most that glibc allows."""
 
 
 class Planner:
@@ -48,9 +52,8 @@ class Planner:
         self._plans: dict[tuple[int, int], Plan] = {}
         self._pace: float | None = None
         self._digest: str | None = None
-        if wanted.budget is not None and all(m.engine.device.type == "cpu" for m in models):
-            # What a training would keep for its next step counts towards the budget here.
-            memory.return_freed()
+        self._above = 0
+        self._give_back(_SMALL_PIECES)
 
     @property
     def digest(self) -> str:
@@ -112,7 +115,17 @@ class Planner:
             self._plans[size] = plan
             if plan.kind != "whole" or plan.seconds is not None:
                 self.tell(Event("note", {"text": str(plan)}))
+        self._give_back(_freed_above(self._plans[size], self.left))
         return self._plans[size]
+
+    def _give_back(self, above: int) -> None:
+        """Have freed pieces of memory of so many bytes given back at once, where that can be had.
+
+        What a training kept for its next step counts towards the memory of a prediction.
+        """
+        if above != self._above and self.models[0].engine.device.type == "cpu":
+            memory.return_freed(above)
+            self._above = above
 
     def _held(self, raster: images.Raster) -> int:
         """Bytes that a picture comes to take beside what networks do: planes, and blocks read."""
@@ -153,6 +166,13 @@ class Planner:
                 took = (time.perf_counter() - begin) * len(self.wanted.views)
                 self._pace += took / (side * side)
         return self._pace * plan.work * plan.height * plan.width
+
+
+def _freed_above(plan: Plan, available: int) -> int:
+    """The bytes of pieces that a plan gives back as soon as they are free."""
+    if roomy(plan, available):
+        return _LARGE_PIECES
+    return min(max(plan.bytes // 64, _SMALL_PIECES), _LARGE_PIECES // 4)
 
 
 def _sample(raster: images.Raster, model: build.Model) -> torch.Tensor:
