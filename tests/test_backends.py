@@ -1,6 +1,8 @@
 """Backends: all compute what the network does, from a file that is kept and checked."""
 
 import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -23,8 +25,6 @@ from pixelwright.inference.predictor import Predictor
 from pixelwright.nn.receptive import field_of
 from pixelwright.registry import Spec
 from pixelwright.types import Event
-
-pytestmark = pytest.mark.foreign
 
 OTHERS = [name for name in NAMES if name != "torch"]
 
@@ -293,6 +293,32 @@ def test_what_is_not_installed_is_named_with_what_installs_it(
         RecipeError, match=r"onnxruntime and nncf.*'pixelwright\[export,openvino\]'"
     ):
         require("This", "onnxruntime", "onnx", "nncf")
+
+
+SIGNAL_AFTER_OPENVINO = """
+import signal
+import numpy as np
+from pixelwright.inference.backends.openvino import OpenVinoBackend, without_telemetry
+without_telemetry()
+import openvino
+from openvino import opset13
+image = opset13.parameter([-1, 3, -1, -1], np.float32)
+model = openvino.Model([opset13.relu(image)], [image])
+first, second = OpenVinoBackend(model), OpenVinoBackend(model)
+del first
+del second
+signal.signal(signal.SIGINT, lambda number, frame: print("caught"))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_signal_arrives_after_backends_of_openvino_ended() -> None:
+    if missing("openvino"):
+        pytest.skip("openvino is not installed")
+    # In a process of its own, which dies of the signal where OpenVINO left it no stack.
+    command = [sys.executable, "-c", SIGNAL_AFTER_OPENVINO]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "caught\n"), done.stderr
 
 
 def test_a_device_that_a_backend_has_not_is_refused(source: Source) -> None:

@@ -36,8 +36,6 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 without_telemetry()
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
-pytestmark = pytest.mark.foreign
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

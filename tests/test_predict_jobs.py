@@ -301,7 +301,6 @@ def test_what_is_told_to_scripts_is_json(run: Run, tmp_path: Path) -> None:
     assert [os.path.basename(file) for file in told["files"]] == ["a.png", "a.overlay.jpg"]  # noqa: PTH119
 
 
-@pytest.mark.foreign
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_other_backends_give_the_same_classes(run: Run, backend: str) -> None:
     pytest.importorskip(backend)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwright.inference._rows import Conv, Grow, Shuffle
-from pixelwright.inference.graph import Graph, coarse_conv, graph_of
-from pixelwright.inference.stream import Stream
+from pixelwright.inference.graph import IMAGE, Graph, coarse_conv, graph_of
+from pixelwright.inference.stream import Demand, Stream
 from pixelwright.models import gives_one_label, models
 from pixelwright.nn.normalise import Normalised
 from pixelwright.nn.receptive import field_of
@@ -246,6 +246,24 @@ def test_rows_that_are_held_do_not_grow_with_the_height():
         return most
 
     assert held(1600) == held(6400)
+
+
+def test_no_round_takes_more_of_the_image_than_a_band():
+    # Else every map would once be as tall as the network sees, to make the first logits.
+    graph = graph_of(centred(models.build(Spec.parse("unet"), classes=2, channels=3)), 3, 16)
+    demands = list(Stream(graph).demands(960, 32))
+    assert all(stop - start <= 32 for start, stop in (demand.rows[IMAGE] for demand in demands))
+    first = next(n for n, demand in enumerate(demands) if demand.rows[-1][1])
+    assert first > 1
+
+    def tallest(rounds: list[Demand]) -> list[int]:
+        each = (
+            [stop - keep for (_, stop), keep in zip(d.rows, d.keep, strict=True)] for d in rounds
+        )
+        return [max(of_map) for of_map in zip(*each, strict=True)]
+
+    before, after = tallest(demands[:first]), tallest(demands[first:])
+    assert all(filled <= held for filled, held in zip(before, after, strict=True))
 
 
 def test_batch_norm_lies_in_the_convolution_before_it():

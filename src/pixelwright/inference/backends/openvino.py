@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class OpenVinoBackend:
         without_telemetry()
         import openvino
 
-        core = openvino.Core()
+        core = _core()
         read = model
         if isinstance(model, bytes | Path):
             content = io.BytesIO(model) if isinstance(model, bytes) else str(model)
@@ -68,3 +69,17 @@ class OpenVinoBackend:
         self._request.set_output_tensor(self._tensor(logits.numpy(), shared_memory=True))
         self._request.infer()
         return logits
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's root, one for the process, which is never given up.
+
+    On Linux each that computes puts up a stack for signal handlers, and on its end takes that away
+    and the one before it up again. Of two that end in the order they began, the second takes up
+    what the first took away, and the next signal, such as that of Ctrl-C, ends the process with
+    SIGSEGV (OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
