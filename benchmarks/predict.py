@@ -13,6 +13,8 @@ changes no such pixel, since sums in another order differ by about 1e-6. In floa
 
 Then follow pictures that are larger than memory, made as they are read, and written as files: with
 the process's peak against its budget, and windows compared with the network on their surroundings.
+
+Rows are written after each case. A file that is there already keeps those that `--only` left out.
 """
 
 import argparse
@@ -180,6 +182,15 @@ def _pixels(row: Row) -> float:
     return float(row["seconds"] * row["throughput"])
 
 
+def keep(file: Path | None, about: Row, rows: list[Row]) -> None:
+    """Write rows in the places of those of the same case and system."""
+    if file is None:
+        return
+    before = json.loads(file.read_text())["rows"] if file.exists() else []
+    kept = {(row["case"], row["system"]): row for row in [*before, *rows]}
+    file.write_text(json.dumps({**about, "rows": [*kept.values()]}, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small; about a minute")
@@ -198,6 +209,8 @@ def main() -> None:
         for name in MODELS:
             alone(prepare, material.folder, options.quick, name, (side, small))
         covered = alone(material.covered, side)
+        machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        about = {"machine": machine, "classes": dict(zip(CLASSES, covered, strict=True))}
         for name in MODELS:
             if name in wanted:
                 left_out = LEFT_OUT[name]
@@ -205,19 +218,18 @@ def main() -> None:
                     s for s in (QUICK if options.quick else SYSTEMS) if s not in left_out
                 ]
                 rows += compare(console, material, name, side, systems, Path(scratch))
+                keep(options.json, about, rows)
         for name in MODELS:
             rows += double(material, name, small) if "float64" in wanted else []
+            keep(options.json, about, rows)
         if "large" in wanted:
             sizes = LARGE_QUICK if options.quick else LARGE
             rows += beyond(console, material, side, sizes, Path(scratch))
+            keep(options.json, about, rows)
     for table in tables(rows):
         console.print(table)
     told = ", ".join(f"{n} {share:.0%}" for n, share in zip(CLASSES, covered, strict=True))
-    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
     console.print(f"Classes of the picture: {told}. {machine}.", *verdicts(rows), sep="\n")
-    if options.json:
-        kept = {"machine": machine, "classes": dict(zip(CLASSES, covered, strict=True))}
-        options.json.write_text(json.dumps({**kept, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

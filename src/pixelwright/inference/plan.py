@@ -208,10 +208,16 @@ def plan_for(
         return min(fitting, key=lambda plan: (_expected(plan, available), plan.bytes))
     least = min(found, key=lambda plan: plan.bytes)
     raise PredictError(
-        f"{amount(max(available, 0))} of memory are left for an image of {height} x {width}, and "
-        f"{amount(least.bytes)} is the least that would do ({least}). Give --memory at least "
+        f"{_left(available)} for an image of {height} x {width}, and {amount(least.bytes)} is the "
+        f"least that would do ({least}). Give --memory at least "
         f"{amount(max(least.bytes - available, 0))} more."
     )
+
+
+def _left(available: int) -> str:
+    if available < 1000:
+        return "Beside what Python and PyTorch hold no memory is left"
+    return f"{amount(available)} of memory are left"
 
 
 def roomy(plan: Plan, available: int) -> bool:
@@ -294,8 +300,8 @@ def _windows(whole: Plan, costs: Costs, available: int) -> Plan:
             return plan
     least = _costed(replace(whole, rows=whole.align, columns=whole.align), costs).bytes
     raise PredictError(
-        f"{amount(max(available, 0))} of memory are left, and {amount(least)} is the least that "
-        f"would do for windows of {whole.align} px. Give more by --memory."
+        f"{_left(available)}, and {amount(least)} is the least that would do for windows of "
+        f"{whole.align} px. Give more by --memory."
     )
 
 
