@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tiny
 from pixelwright import jobs, memory
@@ -20,12 +22,13 @@ from pixelwright import jobs, memory
 from pixelwright.errors import PredictError
 from pixelwright.types import silent
 
-run, image, out, *more = sys.argv[1:]
+run, folder, out, *more = sys.argv[1:]
+pictures = sorted(Path(folder).glob("large*"))
 
 def predict(budget):
     memory.forget_peak()
-    [done] = jobs.predict(run, [image], out=out, memory=budget, overwrite=True, on_event=silent)
-    return {"budget": budget, "peak": memory.peak(), "plan": str(done.plan)}
+    done = jobs.predict(run, pictures, out=out, memory=budget, overwrite=True, on_event=silent)
+    return {"budget": budget, "peak": memory.peak(), "plan": str(done[0].plan)}
 
 try:
     predict(1)
@@ -46,13 +49,13 @@ def trained(folder: Path, model: str) -> Path:
     return jobs.train(made, out=folder / "run", on_event=silent).path
 
 
-def peaks(run: Path, folder: Path, height: int, width: int) -> list[dict]:
-    drawn = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    np.save(folder / "large.npy", drawn)
-    command = [sys.executable, "-c", CHILD, run, folder / "large.npy", folder / "out"]
-    said = subprocess.run(
-        [str(part) for part in [*command, *ABOVE_LEAST]], stdout=subprocess.PIPE, check=True
-    )
+def drawn(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def peaks(run: Path, folder: Path, above_least: Sequence[int] = ABOVE_LEAST) -> list[dict]:
+    command = [sys.executable, "-c", CHILD, run, folder, folder / "out", *above_least]
+    said = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True)
     found: list[dict] = json.loads(said.stdout)
     return found
 
@@ -61,7 +64,17 @@ def peaks(run: Path, folder: Path, height: int, width: int) -> list[dict]:
 @pytest.mark.skipif(not memory.resident() or sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("model", ["fcnn"])
 def test_f69_a_process_holds_no_more_than_it_was_given(model: str, tmp_path: Path) -> None:
-    found = peaks(trained(tmp_path, model), tmp_path, 2400, 1800)
+    np.save(tmp_path / "large.npy", drawn(2400, 1800))
+    found = peaks(trained(tmp_path, model), tmp_path)
     assert len({one["plan"].partition(",")[0] for one in found}) > 1, found
     for one in found:
         assert one["peak"] <= one["budget"], found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not memory.resident() or sys.platform != "linux", reason="needs /proc")
+def test_f69_nor_where_several_pictures_are_decoded_one_after_the_other(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(drawn(2400, 1800)).save(tmp_path / f"large{number}.png", compress_level=0)
+    [found] = peaks(trained(tmp_path, "fcnn"), tmp_path, [130])
+    assert found["peak"] <= found["budget"], found

@@ -256,14 +256,12 @@ def test_no_round_takes_more_of_the_image_than_a_band():
     first = next(n for n, demand in enumerate(demands) if demand.rows[-1][1])
     assert first > 1
 
-    def tallest(rounds: list[Demand]) -> list[int]:
-        each = (
-            [stop - keep for (_, stop), keep in zip(d.rows, d.keep, strict=True)] for d in rounds
-        )
-        return [max(of_map) for of_map in zip(*each, strict=True)]
+    def tallest(rounds: list[Demand]) -> int:
+        held = [[s - k for (_, s), k in zip(d.rows, d.keep, strict=True)] for d in rounds]
+        return sum(max(of_map) for of_map in zip(*held, strict=True))
 
-    before, after = tallest(demands[:first]), tallest(demands[first:])
-    assert all(filled <= held for filled, held in zip(before, after, strict=True))
+    # Without logits the last maps are done to a row or two less, and those before them wait.
+    assert tallest(demands[:first]) <= tallest(demands[first:]) + 4
 
 
 def test_batch_norm_lies_in_the_convolution_before_it():

@@ -75,7 +75,8 @@ class Stream:
             height: Of the image, a multiple of the model's size rule.
             band: Rows of logits at a time; a multiple of the stride keeps the operators' work even.
         """
-        maps = [_Map(2), *(_Map(node.dim) for node in self.graph.nodes)]
+        dims = [2, *(node.dim for node in self.graph.nodes)]
+        maps = [_Map(*one) for one in zip(dims, self._held(height, band), strict=True)]
         heights = self.heights(height)
         for demand in self.demands(height, band):
             top, stop = demand.rows[IMAGE]
@@ -104,28 +105,43 @@ class Stream:
         """
         nodes = self.graph.nodes
         sizes = [0, *(round(node.columns * width) * node.values * itemsize for node in nodes)]
-        rows_held, loose, most = [0] * len(sizes), [0] * len(sizes), 0
-        before: list[tuple[int, int]] = []
-        for demand in self.demands(height, band):
-            shape = [(r[1] - r[0], r[1] - k) for r, k in zip(demand.rows, demand.keep, strict=True)]
-            if shape == before and shape[-1][0]:  # from here on each round is like the last
-                break
+        held = self._held(height, band)
+        buffers, loose, most = sum(map(operator.mul, held, sizes)), [0] * len(sizes), 0
+        for shape in self._rounds(height, band):
             for number, node in enumerate(nodes, start=1):
-                new, kept = shape[number]
-                waits = kept > 0 or (before and before[number][1] > 0)
-                if waits:
-                    held = new + (before[number][1] if before else 0)
-                    rows_held[number] = max(rows_held[number], held)
-                loose[number] = new * sizes[number]
-                buffers = sum(map(operator.mul, rows_held, sizes))
+                loose[number] = shape[number][0] * sizes[number]
                 most = max(most, buffers + sum(loose) + _copied(node, sizes, shape))
-                if waits:
+                if held[number]:
                     loose[number] = 0
                 for source in set(node.inputs):
                     if self._last[source] == number - 1:
                         loose[source] = 0
-            before, loose = shape, [0] * len(sizes)
+            loose = [0] * len(sizes)
         return most
+
+    def _held(self, height: int, band: int) -> list[int]:
+        """Rows that the buffer of each map has room for; none where no row outlives its round.
+
+        Where many rows wait there is room for some more, so that they need not move every round.
+        """
+        most, before = [0] * (len(self.graph.nodes) + 1), [0] * (len(self.graph.nodes) + 1)
+        for shape in self._rounds(height, band):
+            for number, (new, kept) in enumerate(shape):
+                if kept or before[number]:
+                    spare = before[number] // 4 if before[number] > new else 0
+                    most[number] = max(most[number], before[number] + new + spare)
+            before = [kept for _, kept in shape]
+        return most
+
+    def _rounds(self, height: int, band: int) -> Iterator[list[tuple[int, int]]]:
+        """Of each map the rows that a round adds, and that it keeps; until rounds are alike."""
+        before: list[tuple[int, int]] = []
+        for demand in self.demands(height, band):
+            shape = [(r[1] - r[0], r[1] - k) for r, k in zip(demand.rows, demand.keep, strict=True)]
+            yield shape
+            if shape == before and shape[-1][0]:
+                return
+            before = shape
 
     def heights(self, height: int) -> list[int]:
         """Rows of each map, the image first."""
@@ -264,10 +280,11 @@ class _Map:
 
     Args:
         dim: Where the rows lie.
+        most: Rows that the buffer has room for.
     """
 
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
+    def __init__(self, dim: int, most: int) -> None:
+        self.dim, self.most = dim, most
         self.loose: Tensor | None = None
         self.buffer: Tensor | None = None
         self.first, self.begin, self.stop = 0, 0, 0  # in the buffer; still needed; behind the last
@@ -292,26 +309,25 @@ class _Map:
         """
         kept, new = self.stop - self.begin, rows[1] - rows[0]
         held = self.buffer
-        if held is None or held.shape[self.dim] < kept + new:
-            self.buffer = self._empty(like, kept + new)
-        if held is not None and (
-            self.buffer is not held or self._used + new > held.shape[self.dim]
-        ):
-            assert self.buffer is not None
-            old = held.narrow(self.dim, self.begin - self.first, kept)
-            if self.buffer is held and self.begin - self.first < kept:
-                old = old.clone()  # the ranges overlap
-            self.buffer.narrow(self.dim, 0, kept).copy_(old)
-            self.first = self.begin
-        elif held is None:
+        if held is None:
+            self.buffer = self._empty(like, max(self.most, kept + new))
             self.first = self.begin = rows[0]
+        elif self.stop - self.first + new > held.shape[self.dim]:
+            fits = kept + new <= held.shape[self.dim]
+            self.buffer = held if fits else self._empty(like, kept + new)
+            self._move(held, self.buffer)
+            self.first = self.begin
         assert self.buffer is not None
         start, self.stop = rows[0] - self.first, rows[1]
         return self.buffer.narrow(self.dim, start, new)
 
-    @property
-    def _used(self) -> int:
-        return self.stop - self.first
+    def _move(self, held: Tensor, into: Tensor) -> None:
+        """Bring the rows that are needed to the top: piece by piece, as they may overlap."""
+        shift, kept = self.begin - self.first, self.stop - self.begin
+        piece = kept if into is not held else shift
+        for top in range(0, kept, max(piece, 1)):
+            rows = min(piece, kept - top)
+            into.narrow(self.dim, top, rows).copy_(held.narrow(self.dim, shift + top, rows))
 
     def _empty(self, like: Tensor, rows: int) -> Tensor:
         """Rows lie outermost, then columns, so that bands are dense in memory."""
