@@ -43,7 +43,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of a few thousand pixels count as large."""
-    for place in ("inference.plan", "jobs.mask_planning"):
+    # The one that takes it from the other first: it may be loaded by this.
+    for place in ("jobs.mask_planning", "inference.plan"):
         monkeypatch.setattr(f"pixelwright.{place}.WHOLE_PIXELS", 100)
     monkeypatch.setattr("pixelwright.inference.plan.BAND_PIXELS", 2**11)
     monkeypatch.setattr("pixelwright.inference.plan._PART_PIXELS", 2**12)
@@ -285,7 +286,8 @@ def test_resume_passes_over_what_is_there(run: Run, tmp_path: Path) -> None:
     jobs.predict(run, tmp_path / "in" / "a.png", out=tmp_path / "out", on_event=silent)
     before = (tmp_path / "out" / "a.png").stat().st_mtime_ns
     done = jobs.predict(run, tmp_path / "in", out=tmp_path / "out", resume=True, on_event=silent)
-    assert [one.source.name for one in done] == ["b.png"]
+    assert [one.source.name for one in done] == ["a.png", "b.png"]
+    assert [one.plan is None for one in done] == [True, False]
     assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
     again = jobs.predict(
         run, tmp_path / "in" / "a.png", out=tmp_path / "out", resume=True, on_event=silent

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and the folders for them."""
 
 import errno
 import os
@@ -25,6 +25,33 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     """
     with replacing(path, needed=len(data)) as file:
         file.write(data)
+
+
+def check_folder(folder: Path) -> None:
+    """See that a folder is there or can be made, and make nothing yet.
+
+    Raises:
+        MachineError: A file is in the way.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise _unmade(folder, f"{shown(there)} is a file")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there yet.
+
+    Raises:
+        MachineError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unmade(folder, error.strerror or str(error)) from None
+
+
+def _unmade(folder: Path, why: str) -> MachineError:
+    return MachineError(f"The folder {shown(folder)} cannot be made: {why}. Give another.")
 
 
 @contextmanager

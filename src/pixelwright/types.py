@@ -11,6 +11,9 @@ from jaxtyping import Int16, UInt8
 IGNORE = -1
 """Target value of a pixel that counts nowhere. Negative, so that no class can ever have it."""
 
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+"""How a device is named."""
+
 Color = tuple[int, int, int]
 """Red, green, blue in [0, 255]."""
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from pixelwright.build.label_scoring import LabelScorer
 from pixelwright.build.scoring import Scorer
-from pixelwright.errors import CheckpointError, DataError, first_few
+from pixelwright.errors import CheckpointError, DataError, RecipeError, first_few
 from pixelwright.inference.predictor import Predictor
 from pixelwright.losses._combine import Term
 from pixelwright.models import models
@@ -218,7 +218,14 @@ def load_members(
     Raises:
         CheckpointError: A run has no good model, or no snapshots.
         DataError: They tell other classes apart, or some label pictures and others every pixel.
+        RecipeError: A run is given twice.
     """
+    paths = [run.path.resolve() for run in runs]
+    if twice := [run.path for run, path in zip(runs, paths, strict=True) if paths.count(path) > 1]:
+        raise RecipeError(
+            f"The run {twice[0]} is given {len(twice)} times, as if it were several models. "
+            f"Give each run once."
+        )
     files: list[Path | Run] = []
     for run in runs:
         kept: list[Path] = checkpoint.Checkpoints(run.checkpoints).snapshots if snapshots else []

@@ -50,6 +50,15 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 # Typer has carried a click of its own since 0.16; the base of this one is UsageError in both.
 _UsageError = typer.BadParameter.__mro__[1]
 
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "greater than or equal to ": "no less than ",
+    "less than or equal to ": "no more than ",
+    "greater than ": "more than ",
+}
+"""What pydantic calls a value that can be, and what we do."""
+
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -167,11 +176,24 @@ def _usage(error: Exception) -> str:
     message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
     if " (Possible options: " in message:
         message = message.replace(" (Possible options: ", ". Did you mean ").rstrip(")")
+    message = _with_value(message, error.__cause__)
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "pixelwright"
     end = "?" if "Did you mean" in message and not message.endswith("?") else ""
     end = end or ("" if message.endswith((".", "?")) else ".")
     return f"{message}{end} '{path} --help' lists what there is."
+
+
+def _with_value(message: str, cause: BaseException | None) -> str:
+    """What pydantic says of an option's value, with the value, which it leaves out."""
+    errors = getattr(cause, "errors", None)
+    found = errors() if callable(errors) else []
+    if not found or "Input should be " not in message:
+        return message
+    message = message.partition(", unable to parse")[0]
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    return message.replace("Input should be ", f"{found[0]['input']!r} was given; give ")
 
 
 def _print_error(error: Exception, line: str, *, debug: bool) -> None:

@@ -177,11 +177,25 @@ def as_json(console: Console, table: Mapping[str, Any] | Sequence[Any], file: st
     if file == "-":
         console.raw(text)
         return
+    check_json(file)
     path = Path(file)
-    if not path.parent.is_dir():
-        raise DataError(f"{file} cannot be written: there is no folder {path.parent}.")
     write_text(path, text)
     console.written([path])
+
+
+def check_json(file: str | None) -> None:
+    """See, before work is done, that its JSON can be written where `--json` says.
+
+    Raises:
+        DataError: There is no such folder, or one in place of the file.
+    """
+    path = Path(file or "-")
+    if file != "-" and path.is_dir():
+        raise DataError(f"{file} cannot be written: it is a folder. Give --json a file's name.")
+    if not path.parent.is_dir():
+        raise DataError(
+            f"{file} cannot be written: there is no folder {path.parent}. Make it, or give another."
+        )
 
 
 def _images_and_masks(images: Path, masks: Path) -> Spec:

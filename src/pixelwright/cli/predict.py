@@ -10,7 +10,7 @@ from pixelwright.cli._options import Device, Flip, Json, Snapshots, Tile
 
 if TYPE_CHECKING:
     from pixelwright.console import Console
-    from pixelwright.jobs import LabelPrediction
+    from pixelwright.jobs import LabelPrediction, Prediction, UnreadError
 
 _SHOWN = 10
 """Pictures whose labels the console tells; the table holds all."""
@@ -80,48 +80,70 @@ def predict(
     Each gives a PNG of class indices and a JPEG that shows them over the image. A classifier gives
     one table for all, predictions.csv, with the five most probable classes of each image.
     """
-    from pixelwright.cli._source import as_json, run_of
+    from pixelwright.cli._source import check_json, run_of
     from pixelwright.console import Console
 
+    check_json(json)
     paths = [run_of(str(one)) for one in run]
     console = Console()
 
     from pixelwright import jobs
     from pixelwright.images import nodata_of
 
+    unread = None
     with console.watch() as on_event:
-        done = jobs.predict(
-            paths,
-            images,
-            out=out,
-            memory=memory,
-            tile=tile,
-            backend=backend,
-            probabilities=probabilities,
-            uncertainty=uncertainty,
-            flip=flip,
-            d4=d4,
-            overwrite=overwrite,
-            resume=resume,
-            snapshots=snapshots,
-            bands=None if bands is None else _numbers(bands),
-            nodata=None if nodata is None else nodata_of(nodata),
-            page=page,
-            device=device or "auto",
-            on_event=on_event,
-        )
-    predictions = done if isinstance(done, list) else [done]
-    labels = [one for one in predictions if isinstance(one, jobs.LabelPrediction)]
-    masks = [one for one in predictions if isinstance(one, jobs.Prediction)]
+        try:
+            done = jobs.predict(
+                paths,
+                images,
+                out=out,
+                memory=memory,
+                tile=tile,
+                backend=backend,
+                probabilities=probabilities,
+                uncertainty=uncertainty,
+                flip=flip,
+                d4=d4,
+                overwrite=overwrite,
+                resume=resume,
+                snapshots=snapshots,
+                bands=None if bands is None else _numbers(bands),
+                nodata=None if nodata is None else nodata_of(nodata),
+                page=page,
+                device=device or "auto",
+                on_event=on_event,
+            )
+        except jobs.UnreadError as error:
+            done, unread = error.done, error
+    _tell(console, done if isinstance(done, list) else [done], unread, out, json)
+    if unread:
+        raise unread
+
+
+def _tell(
+    console: "Console",
+    done: "Sequence[Prediction | LabelPrediction]",
+    unread: "UnreadError | None",
+    out: Path,
+    json: str | None,
+) -> None:
+    """What was done and written, for people or for scripts."""
+    from pixelwright import jobs
+    from pixelwright.cli._source import as_json
+
     if json is not None:
-        as_json(console, [one.told() for one in predictions], json)
+        told = [one.told() for one in done]
+        as_json(console, told + (unread.told() if unread else []), json)
         if json == "-":
             return
-    if labels:
+    if labels := [one for one in done if isinstance(one, jobs.LabelPrediction)]:
         _show_labels(console, labels)
         console.written([out / jobs.TABLE])
-        return
-    console.written(file for one in masks for file in one.files)
+    masks = [one for one in done if isinstance(one, jobs.Prediction)]
+    # What has no plan was there before.
+    console.written(file for one in masks if one.plan for file in one.files)
+    if unread:
+        console.written([out / jobs.FAILED])
 
 
 def _numbers(text: str) -> list[int]:

@@ -22,7 +22,7 @@ from pixelwright.images.arrays import (
     rows,
     size,
 )
-from pixelwright.images.bands import NoData, nodata_of
+from pixelwright.images.bands import NoData, check_bands, nodata_of
 from pixelwright.images.files import (
     MAX_PIXELS,
     children,
@@ -67,6 +67,7 @@ __all__ = [
     "StoredPlane",
     "Values",
     "array_raster",
+    "check_bands",
     "check_sizes",
     "children",
     "content",

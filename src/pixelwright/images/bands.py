@@ -32,20 +32,34 @@ def nodata_of(text: str) -> NoData:
         ) from None
 
 
+def check_bands(bands: Sequence[int], channels: int) -> None:
+    """See that bands can become the channels of a network, whatever the pictures are.
+
+    Raises:
+        DataError: They are of another number, or not counted from 1.
+    """
+    wrong = [band for band in bands if band < 1]
+    if wrong:
+        raise DataError(f"--bands are counted from 1, so there is no band {wrong[0]}. Correct it.")
+    if len(bands) not in (1, channels):
+        one = "" if channels == 1 else ", or one that is repeated"
+        raise DataError(
+            f"--bands names {len(bands)} bands, but the network takes {channels} "
+            f"channel{'s'[: channels != 1]}. Name {channels}{one}."
+        )
+
+
 def chosen(
     samples: Source, channels: int, bands: Sequence[int] | None, name: Path | str
 ) -> tuple[int, ...]:
     """Which bands, from 0, become the channels: as many, one to be repeated, or three of grey."""
     if bands is not None:
-        wrong = [band for band in bands if not 1 <= band <= samples.bands]
+        check_bands(bands, channels)
+        wrong = [band for band in bands if band > samples.bands]
         if wrong:
             raise DataError(
                 f"{shown(name)} has {samples.bands} bands, counted from 1, so there is no band "
                 f"{wrong[0]}. Correct --bands."
-            )
-        if len(bands) not in (1, channels):
-            raise DataError(
-                f"--bands names {len(bands)} bands, but the network takes {channels} channels."
             )
         return tuple(band - 1 for band in bands)
     colors = samples.bands - samples.alpha

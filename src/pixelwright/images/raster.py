@@ -76,6 +76,8 @@ class Raster:
             or any(value is not None for value in self._nodata)
             or (self._masked and samples.mask(Window(0, 0, 1, 1)) is not None)
         )
+        if nodata == "alpha" and not samples.alpha:
+            tell(self._name, "--nodata alpha does nothing", "to pictures without transparency")
         if samples.kind == np.uint16 and bits == 16:
             warn_of_dark(self._highest(), self._name)
 

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from pixelwright.jobs.prediction import predict
     from pixelwright.jobs.show import report
     from pixelwright.jobs.training import train
+    from pixelwright.jobs.unread import FAILED, UnreadError
 
 __all__ = [
+    "FAILED",
     "TABLE",
     "Explanation",
     "Exported",
     "LabelPrediction",
     "Prediction",
     "RateFinding",
+    "UnreadError",
     "evaluate",
     "explain",
     "export",
@@ -45,11 +48,13 @@ __getattr__, __dir__ = on_first_use(
     __name__,
     {
         "Explanation": "explanation",
+        "FAILED": "unread",
         "Exported": "exporting",
         "LabelPrediction": "label_prediction",
         "Prediction": "masks",
         "RateFinding": "learning_rate",
         "TABLE": "label_prediction",
+        "UnreadError": "unread",
         "evaluate": "evaluation",
         "explain": "explanation",
         "export": "exporting",

@@ -19,6 +19,7 @@ from pixelwright.errors import (
     first_few,
     unknown,
 )
+from pixelwright.files import make_folder
 from pixelwright.inference import explain as cam
 from pixelwright.jobs.label_prediction import TOP
 from pixelwright.jobs.prediction import image_files, pixel_values
@@ -257,10 +258,7 @@ def _explained(
     found = replace(of_kind(asked, pixels), source=source)
     if folder is None:
         return found
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    make_folder(folder)
     file = folder / f"{source.stem if source else _NAMELESS}.explain.jpg"
     images.write_jpeg(file, found.picture)
     return replace(found, file=file)

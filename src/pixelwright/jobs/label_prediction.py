@@ -12,9 +12,10 @@ from jaxtyping import Float32, UInt8
 
 from pixelwright import build, images
 from pixelwright.data.resident import fitted
-from pixelwright.errors import DataError, MachineError, first_few
-from pixelwright.files import write_text
+from pixelwright.errors import DataError
+from pixelwright.files import make_folder, write_text
 from pixelwright.inference.labels import log_probabilities, mean_of
+from pixelwright.jobs.unread import Unread
 from pixelwright.types import Classes, Event, OnEvent
 
 TOP = 5
@@ -63,8 +64,8 @@ def predict_labels(
     *,
     flip: bool,
     on_event: OnEvent,
-    single: bool = False,
-) -> tuple[list[LabelPrediction], list[str]]:
+    alone: bool = False,
+) -> tuple[list[LabelPrediction], list[Unread]]:
     """Label pictures.
 
     Args:
@@ -72,10 +73,10 @@ def predict_labels(
         source: One array, or files.
         flip: Whether every picture is also seen mirrored.
         on_event: Told the progress.
-        single: One file was asked for, so that it must be read.
+        alone: One file was asked for, so that it must be read.
 
     Returns:
-        The predictions in the order of the files, and why others could not be read.
+        The predictions in the order of the files, and which could not be read, and why.
 
     Raises:
         DataError: The one file cannot be read.
@@ -85,7 +86,7 @@ def predict_labels(
         views = {kind: [_seen(source, kind)] for kind in _kinds(members)}
         return [LabelPrediction(_probabilities(members, views, flip)[0], classes)], []
     done: list[LabelPrediction] = []
-    failed: list[str] = []
+    failed: list[Unread] = []
     for start in range(0, len(source), CHUNK):
         views = {kind: [] for kind in _kinds(members)}
         read: list[Path] = []
@@ -94,9 +95,9 @@ def predict_labels(
                 # At the size that is wanted at once: a chunk of photographs would fill the memory.
                 seen = {kind: _seen(images.read_image(file, kind[0]), kind) for kind in views}
             except DataError as error:
-                if single:
+                if alone:
                     raise
-                failed.append(str(error))
+                failed.append((file, str(error)))
                 on_event(Event("note", {"text": str(error)}))
                 continue
             read.append(file)
@@ -161,10 +162,7 @@ def write_table(folder: Path, predictions: Sequence[LabelPrediction]) -> Path:
     Raises:
         MachineError: The folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    make_folder(folder)
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     count = min(TOP, len(predictions[0].classes)) if predictions else 0
@@ -191,11 +189,3 @@ def check_out(folder: Path, overwrite: bool) -> None:
     """
     if (folder / TABLE).exists() and not overwrite:
         raise DataError(f"{folder / TABLE} is there already. Replace it with --overwrite.")
-
-
-def failure(failed: Sequence[str], total: int) -> MachineError:
-    """What is said when some of many pictures could not be read."""
-    return MachineError(
-        f"{len(failed)} of {total} images could not be read, the others are done: "
-        f"{first_few(failed)}"
-    )

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from pixelwright import build, images
 from pixelwright.errors import DataError
-from pixelwright.files import write_text
+from pixelwright.files import make_folder
 from pixelwright.inference.answers import Answer, answer
 from pixelwright.inference.plan import Plan
 from pixelwright.inference.run import run_part, run_whole, window_of
@@ -22,12 +22,10 @@ from pixelwright.jobs.canvas import Canvas, file_names
 from pixelwright.jobs.mask_planning import Planner
 from pixelwright.jobs.masks import Prediction, Wanted, result_of
 from pixelwright.jobs.partial import identity_of
+from pixelwright.jobs.unread import Unread
 from pixelwright.jobs.watch import Pace
 from pixelwright.run import Run
 from pixelwright.types import Event, OnEvent, Window
-
-FAILED = "failed.txt"
-"""Lists the pictures of a folder that could not be read (F74)."""
 
 _SMALL = 2**18
 """Pixels up to which pictures of one size are run together."""
@@ -58,24 +56,35 @@ class MaskPredictor:
         self._planner = Planner(models, runs, wanted, on_event)
         self._light = False
 
-    def one(self, raster: images.Raster, stem: str) -> Prediction:
-        """Predict a picture that is open; with its pixels, if they lay in memory."""
+    def one(self, raster: images.Raster, stem: str, *, light: bool = False) -> Prediction:
+        """Predict a picture that is open; with pixels that lay in memory, unless `light`."""
+        self._light = light
         self._planner.pixels = raster.height * raster.width
         with self._writing() as write:
             return self._large(raster, stem, write).result()
 
-    def there(self, file: Path) -> Prediction:
-        """A picture that was predicted before: what lies where its results are written."""
+    def there(self, file: Path) -> Prediction | None:
+        """A picture that was predicted before, if every file is there that is wanted of it.
+
+        Raises:
+            DataError: The classes that lie there are no picture.
+        """
         out = self.wanted.out
         assert out is not None
-        found = [file_names(file.stem, self.wanted.extras, geo=geo) for geo in (False, True)]
-        files = [out / name for name in found[(out / found[1][0]).exists()]]
-        nothing = np.zeros((0, 0, self.models[0].channels), np.uint8)
-        kept = tuple(path for path in files if path.exists())
-        return Prediction(nothing[..., 0], self.classes, nothing, files=kept, source=file)
+        for geo in (False, True):
+            names = file_names(file.stem, self.wanted.extras, geo=geo)
+            kept = tuple(out / name for name in names)
+            if all(path.exists() for path in kept):
+                with images.opened(kept[0]) as labels:
+                    size = images.read_header(labels, kept[0], any_size=True).upright
+                nothing = np.zeros((0, 0, self.models[0].channels), np.uint8)
+                return Prediction(
+                    nothing[..., 0], self.classes, nothing, files=kept, source=file, size=size
+                )
+        return None
 
-    def several(self, files: Sequence[Path]) -> tuple[list[Prediction], list[tuple[Path, str]]]:
-        """Predict files; those that are there already are passed over if that is wanted.
+    def several(self, files: Sequence[Path]) -> tuple[list[Prediction], list[Unread]]:
+        """Predict files.
 
         Returns:
             What was done, in the order of the files, and which could not be read, and why.
@@ -84,7 +93,7 @@ class MaskPredictor:
         if self.wanted.backend == "auto":
             self._planner.pixels = sum(map(_pixels, files))
         coming: list[Future[Prediction]] = []
-        failed: list[tuple[Path, str]] = []
+        failed: list[Unread] = []
         done = 0
 
         def finish(most: int) -> None:
@@ -96,13 +105,10 @@ class MaskPredictor:
 
         with self._writing() as write:
             for group in self._groups(files, failed):
-                try:
-                    coming += self._group(group, write)
-                except DataError as error:
-                    failed += [(path, str(error)) for path, _ in group]
-                    self.tell(Event("note", {"text": str(error)}))
-                # What is being written holds its planes: no more than two groups of them.
-                finish(2 * len(group))
+                coming += self._group(group, write, failed)
+                # What is being written holds its planes: no more than two groups of them, and none
+                # where a plan counts on the memory.
+                finish(0 if self._counted(group[0][1]) else 2 * len(group))
             finish(0)
         return [one.result() for one in coming], failed
 
@@ -114,7 +120,7 @@ class MaskPredictor:
         return ThreadPoolExecutor(1, "write")
 
     def _groups(
-        self, files: Sequence[Path], failed: list[tuple[Path, str]]
+        self, files: Sequence[Path], failed: list[Unread]
     ) -> Iterator[list[tuple[Path, images.Raster]]]:
         """Pictures that are run together: small ones of one size, else each alone."""
         group: list[tuple[Path, images.Raster]] = []
@@ -123,21 +129,29 @@ class MaskPredictor:
             waiting = deque(files)
             while waiting or ahead:
                 while waiting and len(ahead) < 2:
+                    if ahead and self.wanted.budget is not None and _pixels(waiting[0]) > _SMALL:
+                        break
                     path = waiting.popleft()
                     ahead.append((path, pool.submit(self.open, path)))
                 path, opening = ahead.popleft()
                 try:
                     raster = opening.result()
                 except DataError as error:
-                    failed.append((path, str(error)))
-                    self.tell(Event("note", {"text": str(error)}))
+                    self._unread(path, error, failed)
                     continue
                 if group and not self._fits(group, raster):
                     yield group
                     group = []
                 group.append((path, raster))
+                if self._counted(raster):
+                    yield group
+                    group = []
         if group:
             yield group
+
+    def _counted(self, raster: images.Raster) -> bool:
+        """Whether a picture has the budget to itself: no other is opened or written meanwhile."""
+        return self.wanted.budget is not None and raster.height * raster.width > _SMALL
 
     def _fits(self, group: list[tuple[Path, images.Raster]], raster: images.Raster) -> bool:
         pixels, first = raster.height * raster.width, group[0][1]
@@ -159,13 +173,34 @@ class MaskPredictor:
             page=wanted.page,
         )
 
+    def _unread(self, path: Path, error: DataError, failed: list[Unread]) -> None:
+        failed.append((path, str(error)))
+        self.tell(Event("note", {"text": str(error)}))
+
     def _group(
+        self,
+        group: list[tuple[Path, images.Raster]],
+        write: ThreadPoolExecutor,
+        failed: list[Unread],
+    ) -> list[Future[Prediction]]:
+        if len(group) > 1 and self._planner.plan(group[0][1]).kind == "whole":
+            # Which of them is damaged shows when each is run alone.
+            with suppress(DataError):
+                return self._together(group, write)
+        found = []
+        for path, raster in group:
+            try:
+                found.append(self._large(raster, path.stem, write))
+            except DataError as error:
+                self._unread(path, error, failed)
+        return found
+
+    def _together(
         self, group: list[tuple[Path, images.Raster]], write: ThreadPoolExecutor
     ) -> list[Future[Prediction]]:
+        """Small pictures of one size in one pass."""
         rasters = [raster for _, raster in group]
         plan = self._planner.plan(rasters[0])
-        if len(group) == 1 or plan.kind != "whole":
-            return [self._large(raster, path.stem, write) for path, raster in group]
         begin = time.perf_counter()
         found = run_whole(plan, rasters, self._planner.members(plan))
         answers = [answer(logits, self.wanted.extras) for logits in found]
@@ -234,7 +269,7 @@ class MaskPredictor:
     def _canvas(self, raster: images.Raster, stem: str, plan: Plan) -> Canvas:
         wanted = self.wanted
         if wanted.out is not None:
-            wanted.out.mkdir(parents=True, exist_ok=True)
+            make_folder(wanted.out)
         return Canvas(
             wanted.out,
             stem,
@@ -299,10 +334,3 @@ def _paint(canvas: Canvas, raster: images.Raster, window: Window, found: Answer)
         entropy=found.entropy,
         disagreement=found.disagreement,
     )
-
-
-def write_failed(folder: Path | None, failed: Sequence[tuple[Path, str]]) -> None:
-    """The list of what could not be read, beside what was."""
-    if folder is not None and failed:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / FAILED, "".join(f"{path}\t{why}\n" for path, why in failed))

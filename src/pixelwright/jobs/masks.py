@@ -32,9 +32,10 @@ class Prediction:
         entropy: How unsure the networks are, from 0 to 1, if asked for.
         disagreement: Between several networks or views, likewise.
         files: What was written, if anything.
-        plan: How the image was run.
+        plan: How the image was run; None of one that was predicted before, and passed over.
         seconds: That it took, reading and writing included.
         source: The file; None for an array.
+        size: Height and width of the image.
     """
 
     labels: Integer[np.ndarray, "h w"]
@@ -47,6 +48,7 @@ class Prediction:
     plan: Plan | None = None
     seconds: float = 0.0
     source: Path | None = None
+    size: tuple[int, int] = (0, 0)
 
     @property
     def overlay(self) -> UInt8[np.ndarray, "h w 3"]:
@@ -60,19 +62,19 @@ class Prediction:
 
     def told(self) -> dict[str, Any]:
         """What scripts want to know of it, as JSON types."""
-        plan = self.plan
-        pixels = plan.height * plan.width if plan else self.labels.size
+        (height, width), plan = self.size, self.plan
+        speed = height * width / 1e6 / max(self.seconds, 1e-9)
         return {
             "image": str(self.source) if self.source else None,
             "files": [str(path) for path in self.files],
-            "height": plan.height if plan else self.labels.shape[0],
-            "width": plan.width if plan else self.labels.shape[1],
-            "plan": None if plan is None else plan.kind,
+            "height": height,
+            "width": width,
+            "plan": plan.kind if plan else None,
             "band": plan.band if plan else None,
-            "tile": None if plan is None else [plan.rows, plan.columns],
+            "tile": [plan.rows, plan.columns] if plan else None,
             "bytes": plan.bytes if plan else None,
-            "seconds": round(self.seconds, 3),
-            "megapixels_per_second": round(pixels / 1e6 / max(self.seconds, 1e-9), 3),
+            "seconds": round(self.seconds, 3) if plan else None,
+            "megapixels_per_second": round(speed, 3) if plan else None,
         }
 
 
@@ -113,7 +115,7 @@ def result_of(
     nothing = np.zeros((0, 0, raster.channels), np.uint8)
     found = Prediction(
         nothing[..., 0], classes, nothing, files=files, plan=plan, seconds=seconds,
-        source=raster.source,
+        source=raster.source, size=(raster.height, raster.width),
     )  # fmt: skip
     if light or not isinstance(canvas.labels, np.ndarray):
         return found

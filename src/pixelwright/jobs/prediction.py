@@ -8,19 +8,21 @@ from jaxtyping import UInt8
 
 from pixelwright import build, images
 from pixelwright.errors import DataError, PredictError, RecipeError, unknown
+from pixelwright.files import check_folder
 from pixelwright.inference import backends
 from pixelwright.inference.answers import Extra
 from pixelwright.inference.views import ALL_EIGHT, MIRRORED, PLAIN
 from pixelwright.jobs.canvas import file_names
 from pixelwright.jobs.label_prediction import (
+    TABLE,
     LabelPrediction,
     check_out,
-    failure,
     predict_labels,
     write_table,
 )
-from pixelwright.jobs.mask_prediction import MaskPredictor, write_failed
+from pixelwright.jobs.mask_prediction import MaskPredictor
 from pixelwright.jobs.masks import Prediction, Wanted
+from pixelwright.jobs.unread import Unread, UnreadError, write_failed
 from pixelwright.jobs.watch import watched
 from pixelwright.memory import huge_pages, parse
 from pixelwright.nn.normalise import looks_scaled
@@ -72,7 +74,8 @@ def predict(
         uncertainty: Also `<stem>.entropy.png`, and with several networks or views
             `<stem>.disagreement.png`: 0 to 254 for the share of the most there can be.
         overwrite: Replace predictions that are there.
-        resume: Go on where a prediction was stopped: what is written already is passed over.
+        resume: Go on where a prediction was stopped: pictures of which all that is wanted is
+            written already are passed over.
         flip: See every picture mirrored as well, and average.
         d4: See it mirrored and turned in all eight ways; for networks that label pixels.
         snapshots: Take the models that a run kept along its way, in place of its best.
@@ -87,10 +90,11 @@ def predict(
         list name their files and hold no pixels, which thousands of images would fill memory with.
 
     Raises:
-        DataError: The image cannot be read.
-        MachineError: Some images of a list cannot be read; the others are done.
+        DataError: The one image cannot be read, or results would replace what is there.
+        MachineError: Some of several images cannot be read (`jobs.UnreadError`, which holds the
+            predictions of the others), or `out` cannot be made.
         PredictError: The memory is too small; it says how much would do.
-        RecipeError: Options that are not for this kind of model.
+        RecipeError: Options that are not for this kind of model, or a run that is given twice.
     """
     huge_pages()
     given_runs = [run] if isinstance(run, (Run, str, Path)) else list(run)
@@ -100,6 +104,8 @@ def predict(
         raise RecipeError(unknown("backend", backend, BACKENDS))
     budget = parse(memory) if isinstance(memory, str) else memory
     folder = Path(out) if out is not None else None
+    if folder is not None:
+        check_folder(folder)
     several = len(members) > 1 or flip or d4
     extras: tuple[Extra, ...] = ("probabilities",) if probabilities else ()
     if uncertainty:
@@ -118,12 +124,9 @@ def predict(
             page=page is not None,
         )
         return _labels_of(members, image, folder, flip, overwrite, on_event)
-    if overwrite and resume:
-        raise RecipeError(
-            "--overwrite replaces results and --resume keeps them. Leave one of the two out."
-        )
-    if flip and d4:
-        raise RecipeError("--d4 holds the mirrored view of --flip already. Leave --flip out.")
+    _agree(overwrite=overwrite, resume=resume, flip=flip, d4=d4)
+    if bands is not None:
+        images.check_bands(bands, members[0].channels)
     wanted = Wanted(
         out=folder,
         tile=tile,
@@ -152,21 +155,27 @@ def _masks_of(
         channels = job.models[0].channels
         raster = images.array_raster(pixels, channels, bands=wanted.bands, nodata=wanted.nodata)
         return job.one(raster, "prediction")
-    files, single = _files_of(image)
-    left = files
+    given = _given(image)
+    files, alone = image_files(given), _alone(given)
+    before: dict[Path, Prediction] = {}
     if out is not None:
-        left = _left(files, job)
-        for path in [path for path in files if path not in set(left)]:
-            job.tell(Event("note", {"text": f"{path.name} is predicted already"}))
-    if single:
-        if not left:
-            return job.there(files[0])
-        return job.one(job.open(files[0]), files[0].stem)
-    found, failed = job.several(left)
-    write_failed(out, failed)
+        _keep_apart(given, out)
+        before = _there(files, job)
+    left = [file for file in files if file not in before]
+    single = isinstance(image, (str, Path)) and alone
+    failed: list[Unread] = []
+    if alone and left:
+        light = out is not None and not single
+        found = [job.one(job.open(files[0]), files[0].stem, light=light)]
+    else:
+        found, failed = job.several(left)
+    if out is not None:
+        write_failed(out, files, failed)
+    made = {one.source: one for one in (*before.values(), *found)}
+    done = [made[file] for file in files if file in made]
     if failed:
-        raise failure([why for _, why in failed], len(files))
-    return found
+        raise UnreadError(failed, done)
+    return done[0] if single else done
 
 
 def _labels_of(
@@ -180,15 +189,18 @@ def _labels_of(
     with watched(on_event) as tell:
         if isinstance(image, np.ndarray):
             return predict_labels(members, pixel_values(image), flip=flip, on_event=tell)[0][0]
-        files, single = _files_of(image)
+        given = _given(image)
+        files, alone = image_files(given), _alone(given)
         if folder:
             check_out(folder, overwrite)
-        found, failed = predict_labels(members, files, flip=flip, on_event=tell, single=single)
+        found, failed = predict_labels(members, files, flip=flip, on_event=tell, alone=alone)
         if folder:
-            write_table(folder, found)
+            if found:
+                write_table(folder, found)
+            write_failed(folder, files, failed)
         if failed:
-            raise failure(failed, len(files))
-        return found[0] if single else found
+            raise UnreadError(failed, found)
+        return found[0] if isinstance(image, (str, Path)) and alone else found
 
 
 def _only_masks(**given: bool) -> None:
@@ -199,18 +211,37 @@ def _only_masks(**given: bool) -> None:
     """
     names = [f"--{name}" for name, there in given.items() if there]
     if names:
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        be, them = ("is", "it") if len(names) == 1 else ("are", "them")
+        likely = given["probabilities"] or given["uncertainty"]
+        why = f" {TABLE} always holds the probabilities." if likely else ""
         raise RecipeError(
-            f"{' and '.join(names)} is for networks that give every pixel a class; a classifier "
-            f"sees pictures whole, and predictions.csv always holds its probabilities. Leave it "
-            f"out."
+            f"{listed} {be} for networks that give every pixel a class, and this is a classifier."
+            f"{why} Leave {them} out."
         )
 
 
-def _files_of(image: str | Path | Sequence[str | Path]) -> tuple[list[Path], bool]:
-    """The files that are meant, and whether one was asked for."""
-    single = isinstance(image, (str, Path)) and not images.is_folder(image)
-    given = [image] if isinstance(image, (str, Path)) else list(image)
-    return image_files([Path(item) for item in given]), single
+def _agree(*, overwrite: bool, resume: bool, flip: bool, d4: bool) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        RecipeError: Two of them do.
+    """
+    if overwrite and resume:
+        raise RecipeError(
+            "--overwrite replaces results and --resume keeps them. Leave one of the two out."
+        )
+    if flip and d4:
+        raise RecipeError("--d4 holds the mirrored view of --flip already. Leave --flip out.")
+
+
+def _given(image: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(image)] if isinstance(image, (str, Path)) else [Path(one) for one in image]
+
+
+def _alone(given: Sequence[Path]) -> bool:
+    """Whether one file is asked for, rather than what a folder holds: then it must be read."""
+    return len(given) == 1 and not images.is_folder(given[0])
 
 
 def pixel_values(image: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
@@ -252,8 +283,22 @@ def image_files(given: list[Path]) -> list[Path]:
     return files
 
 
-def _left(files: list[Path], job: MaskPredictor) -> list[Path]:
-    """The files that are to be predicted.
+def _keep_apart(given: Sequence[Path], out: Path) -> None:
+    """See that no results come to lie in a folder of pictures, where they would be some too.
+
+    Raises:
+        DataError: They would.
+    """
+    for folder in given:
+        if folder.is_dir() and folder.resolve() == out.resolve():
+            raise DataError(
+                f"The results would lie among the pictures of {folder}, and be predicted with them "
+                f"the next time. Take another --out."
+            )
+
+
+def _there(files: list[Path], job: MaskPredictor) -> dict[Path, Prediction]:
+    """The files that are predicted already, and are passed over.
 
     Raises:
         DataError: Results would lie over one another, over an image, or over earlier ones.
@@ -261,7 +306,7 @@ def _left(files: list[Path], job: MaskPredictor) -> list[Path]:
     wanted = job.wanted
     assert wanted.out is not None
     seen: dict[str, Path] = {}
-    left = []
+    before: dict[Path, Prediction] = {}
     for file in files:
         if file.stem in seen:
             raise DataError(
@@ -269,17 +314,19 @@ def _left(files: list[Path], job: MaskPredictor) -> list[Path]:
                 f"them into two folders."
             )
         seen[file.stem] = file
-        there = False
-        for geo in (False, True):
-            target = wanted.out / file_names(file.stem, geo=geo)[0]
-            if target.exists() and target.resolve() == file.resolve():
-                raise DataError(f"{file} would be replaced by its prediction. Take another --out.")
-            there = there or target.exists()
+        targets = [wanted.out / file_names(file.stem, geo=geo)[0] for geo in (False, True)]
+        there = [target for target in targets if target.exists()]
+        if any(target.resolve() == file.resolve() for target in there):
+            raise DataError(f"{file} would be replaced by its prediction. Take another --out.")
         if there and not (wanted.overwrite or wanted.resume):
             raise DataError(
-                f"{target.with_suffix('.png')} is there already. Replace it with --overwrite, or "
-                f"predict only what is missing with --resume."
+                f"{there[0]} is there already. Replace it with --overwrite, or predict only what "
+                f"is missing with --resume."
             )
-        if not (there and wanted.resume):
-            left.append(file)
-    return left
+        if there and wanted.resume:
+            found = job.there(file)
+            text = "is predicted already" if found else "lacks some of what is wanted: once more"
+            job.tell(Event("note", {"text": f"{file.name} {text}"}))
+            if found:
+                before[file] = found
+    return before

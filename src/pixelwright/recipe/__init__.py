@@ -32,6 +32,7 @@ from pixelwright.recipe.text import (
     value_of,
 )
 from pixelwright.registry import Registry, Spec, parse_sum
+from pixelwright.types import DEVICE
 
 __all__ = ["Augment", "Recipe", "Train", "read_table", "setting"]
 
@@ -238,7 +239,7 @@ class Recipe(_Section):
     small_guard: bool = Field(
         False, description="allow a guard band smaller than the model's receptive radius"
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field("auto", pattern=DEVICE)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     track: Annotated[tuple[TrackerSpec, ...], BeforeValidator(_one_or_more)] = Field(
         (), description="tools that mirror the log: tensorboard, wandb"

@@ -5,6 +5,7 @@ than float32: NVIDIA GPUs from Ampere on, and CPUs with AMX (2 to 3 times per st
 by `benchmarks/train_step.py --precision`).
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from pixelwright import memory
 from pixelwright.errors import RecipeError
+from pixelwright.types import DEVICE
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Engine:
         """The engine that a recipe asks for.
 
         Raises:
-            RecipeError: The device is not there.
+            RecipeError: The device is not there, or nothing is called so.
         """
         found = _device(device)
         if found.type == "cpu":
@@ -103,19 +105,24 @@ def _device(name: str) -> torch.device:
         if torch.backends.mps.is_available():
             return torch.device("mps")
         return torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
+    if not re.fullmatch(DEVICE, name):
+        raise RecipeError(
+            f"No device is called '{name}'. Give auto, cpu, cuda, cuda:1 or mps, or leave it out "
+            f"to take what there is."
+        )
+    kind, _, index = name.partition(":")
+    if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if int(index or 0) >= count:
             raise RecipeError(
                 f"The device '{name}' is not there: {count} CUDA devices were found. "
                 f"Use --device cpu, or leave it out to take what there is."
             )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise RecipeError(
             "The device 'mps' is not there. Use --device cpu, or leave it out for the best one."
         )
-    return device
+    return torch.device(name)
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
