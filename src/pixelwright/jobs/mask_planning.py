@@ -21,9 +21,9 @@ from pixelwright.types import Event, OnEvent, Window
 _SAMPLE = 384
 """Side of the tile by which networks are timed."""
 
-_SMALL_PIECES, _LARGE_PIECES = 2**20, 2**25
+_SMALL_PIECES, _LARGE_PIECES = 2**20, 2**23
 """Bytes. Pieces that are given back when they are freed cost the clearing of their pages each time;
-others are kept, in between what is needed. 2**25 is the most that glibc allows."""
+smaller ones are kept, in between what is needed."""
 
 
 class Planner:
@@ -52,7 +52,7 @@ class Planner:
         self._plans: dict[tuple[int, int], Plan] = {}
         self._pace: float | None = None
         self._digest: str | None = None
-        self._above = 0
+        self._above: int | None = 0
         self._give_back(_SMALL_PIECES)
 
     @property
@@ -118,14 +118,18 @@ class Planner:
         self._give_back(_freed_above(self._plans[size], self.left))
         return self._plans[size]
 
-    def _give_back(self, above: int) -> None:
-        """Have freed pieces of memory of so many bytes given back at once, where that can be had.
+    def _give_back(self, above: int | None) -> None:
+        """Have freed pieces of memory of so many bytes given back at once; None keeps them all.
 
         What a training kept for its next step counts towards the memory of a prediction.
         """
-        if above != self._above and self.models[0].engine.device.type == "cpu":
+        if above == self._above or self.models[0].engine.device.type != "cpu":
+            return
+        if above is None:
+            memory.keep_freed()
+        else:
             memory.return_freed(above)
-            self._above = above
+        self._above = above
 
     def _held(self, raster: images.Raster) -> int:
         """Bytes that a picture comes to take beside what networks do: planes, and blocks read."""
@@ -168,11 +172,11 @@ class Planner:
         return self._pace * plan.work * plan.height * plan.width
 
 
-def _freed_above(plan: Plan, available: int) -> int:
-    """The bytes of pieces that a plan gives back as soon as they are free."""
+def _freed_above(plan: Plan, available: int) -> int | None:
+    """The bytes of pieces that a plan gives back as soon as they are free; None if it keeps all."""
     if roomy(plan, available):
-        return _LARGE_PIECES
-    return min(max(plan.bytes // 64, _SMALL_PIECES), _LARGE_PIECES // 4)
+        return None
+    return min(max(plan.bytes // 64, _SMALL_PIECES), _LARGE_PIECES)
 
 
 def _sample(raster: images.Raster, model: build.Model) -> torch.Tensor:
