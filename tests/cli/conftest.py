@@ -1,15 +1,12 @@
 """Commands run as a user runs them, inside this process."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tiny
+from commands import Predict, Say
 from pixelwright.cli import main
-
-Say = Callable[..., tuple[int, str, str]]
-Predict = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import pytest
 from PIL import Image
 
 import tiny
+from commands import Say
 from pixelwright.errors import MachineError
-
-Say = Callable[..., tuple[int, str, str]]
 
 
 def fails(answer: tuple[int, str, str], *words: str, code: int = 2) -> None:

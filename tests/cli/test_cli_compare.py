@@ -1,17 +1,15 @@
 """`pixelwright compare` as a user runs it, on runs that are trained already."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tiny
+from commands import Say
 from pixelwright import jobs
 from pixelwright.study.plan import Study
 from pixelwright.types import silent
-
-Say = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Explanations from the command line, and from Python, on tiny pictures."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,10 +9,9 @@ from PIL import Image
 
 import pixelwright as pw
 import tiny
+from commands import Say
 from pixelwright.errors import DataError, PixelwrightWarning
 from pixelwright.types import silent
-
-Say = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """`pixelwright data get` as a user meets it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from commands import Say
 from pixelwright.data.published.catalogue import CATALOGUE, Published
-
-Say = Callable[..., tuple[int, str, str]]
 
 
 def test_without_a_name_the_sets_are_listed(say: Say) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,8 @@ import torch
 from PIL import Image
 
 import tiny
+from commands import Say
 from pixelwright.cli import main
-
-Say = Callable[..., tuple[int, str, str]]
 
 SMALL = ["--set", "model=unet:width=4,depth=1", "--set", "train.crop=32", "--device", "cpu"]
 

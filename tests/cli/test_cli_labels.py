@@ -1,14 +1,12 @@
 """Commands on data whose pictures have one label each."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import tiny
+from commands import Say
 from pixelwright import images
-
-Say = Callable[..., tuple[int, str, str]]
 
 
 def test_class_folders_are_checked_as_they_lie(say: Say) -> None:

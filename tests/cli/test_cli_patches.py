@@ -1,11 +1,10 @@
 """`pixelwright data patches`, and the classes and cities that a user names."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import tiny
+from commands import Say
 
-Say = Callable[..., tuple[int, str, str]]
 CITIES = ("--train-cities", "aachen,bochum", "--val-cities", "munster", "--test-cities", "ulm")
 
 

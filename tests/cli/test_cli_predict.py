@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +11,14 @@ import pytest
 from PIL import Image
 
 import tiny
+from commands import PICTURE, Predict, Say, names, refusal
 from pixelwright import memory
 from pixelwright.jobs.canvas import Canvas
-
-Say = Callable[..., tuple[int, str, str]]
-Predict = Callable[..., tuple[int, str, str]]
-
-PICTURE = "set/images/00.jpg"
 
 
 @pytest.fixture
 def home(place: Path) -> Path:
     return place
-
-
-def refusal(answer: tuple[int, str, str]) -> str:
-    """The one line that is said where nothing is done."""
-    code, out, err = answer
-    (line,) = err.splitlines()
-    assert (code, out) == (2, "")
-    assert line.startswith("pixelwright: ")
-    return line
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def mask(path: Path) -> np.ndarray:

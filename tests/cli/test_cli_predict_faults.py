@@ -2,18 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tiny
-
-Say = Callable[..., tuple[int, str, str]]
-Predict = Callable[..., tuple[int, str, str]]
-
-PICTURE = "set/images/00.jpg"
+from commands import PICTURE, Predict, Say, names, refusal
 
 
 @pytest.fixture
@@ -30,19 +25,6 @@ def damaged(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def refusal(answer: tuple[int, str, str]) -> str:
-    """The one line that is said where nothing is done."""
-    _, out, err = answer
-    (line,) = err.splitlines()
-    assert out == ""
-    assert line.startswith("pixelwright: ")
-    return line
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 # The user's call
 
 
@@ -52,7 +34,7 @@ def test_a_file_in_place_of_the_folder_is_told(
     predict: Predict, tmp_path: Path, run: str, out: str
 ) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
-    line = refusal(predict(PICTURE, run=run, out=out, code=3))
+    line = refusal(predict(PICTURE, run=run, out=out, code=3), code=3)
     assert f"The folder {tmp_path / out} cannot be made: {tmp_path / 'file'} is a file." in line
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
@@ -61,7 +43,6 @@ def test_a_file_in_place_of_the_folder_is_told(
 def test_a_device_that_is_none_is_refused(say: Say, tmp_path: Path, device: str) -> None:
     where = ("--run", "run", "--out", tmp_path / "o", "--device", device)
     answer = say("predict", PICTURE, *where)
-    assert answer[0] == 2
     assert f"No device is called '{device}'. Give auto, cpu, cuda" in refusal(answer)
 
 

@@ -1,17 +1,15 @@
 """`pixelwright data check --repair` as a user meets it, up to a training on the copy."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tiny
+from commands import Say
 from pixelwright import images
 from pixelwright.run import Run
-
-Say = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
