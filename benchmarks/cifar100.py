@@ -364,6 +364,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plain-model", default="", help="of the plain loop; that of the recipe")
     parser.add_argument("--plain-workers", type=int, default=1)
     parser.add_argument("--plain-lr", type=float, default=0.1)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")
     parser.add_argument("--at-once", type=int, default=1, help="trainings, with --steps")
     options = parser.parse_args()
     if options.at_once > 1 and not options.steps:
@@ -381,7 +382,8 @@ def main() -> None:
             from cifar100_accuracy import Plain, Race, accuracy, pace
 
             plain = Plain(options.plain_model, options.plain_workers, options.plain_lr)
-            race = Race(options.accuracy or 10.0, options.steps and tuple(options.steps))
+            steps = options.steps and tuple(options.steps)
+            race = Race(options.accuracy or 10.0, steps, tuple(options.set))
             if options.pace:
                 pace(folder, race.minutes, plain)
                 return

@@ -27,10 +27,12 @@ class Race(NamedTuple):
     Args:
         minutes: Of each training, from the start of its process.
         steps: Of ours and of the plain loop, instead of the clock; None is by the clock.
+        settings: Of our recipe, as `--set` of the command changes them.
     """
 
     minutes: float
     steps: tuple[int, int] | None = None
+    settings: tuple[str, ...] = ()
 
 
 class Plain(NamedTuple):
@@ -67,7 +69,7 @@ def train_ours(folder: Path, race: Race, seed: int, out: Path) -> dict[str, floa
     if race.steps:
         # Validated once: no model is chosen by the pictures that it is scored on.
         length = ["train.minutes=none", f"train.steps={race.steps[0]}", "train.validate_every=1e3"]
-    chosen = our_recipe(folder, [*length, f"seed={seed}"])
+    chosen = our_recipe(folder, [*length, f"seed={seed}", *race.settings])
     run = pw.train(chosen, out=out, on_event=lambda event: None)
     seconds = time.monotonic() - begin
     images = run.log()[-1]["step"] * chosen.train.batch_size
