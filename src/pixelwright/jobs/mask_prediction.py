@@ -54,11 +54,9 @@ class MaskPredictor:
         self.models, self.wanted, self.tell = models, wanted, on_event
         self.classes = models[0].classes
         self._planner = Planner(models, runs, wanted, on_event)
-        self._light = False
 
-    def one(self, raster: images.Raster, stem: str, *, light: bool = False) -> Prediction:
-        """Predict a picture that is open; with pixels that lay in memory, unless `light`."""
-        self._light = light
+    def one(self, raster: images.Raster, stem: str) -> Prediction:
+        """Predict a picture that is open."""
         self._planner.pixels = raster.height * raster.width
         with self._writing() as write:
             return self._large(raster, stem, write).result()
@@ -89,7 +87,6 @@ class MaskPredictor:
         Returns:
             What was done, in the order of the files, and which could not be read, and why.
         """
-        self._light = self.wanted.out is not None
         if self.wanted.backend == "auto":
             self._planner.pixels = sum(map(_pixels, files))
         coming: list[Future[Prediction]] = []
@@ -263,7 +260,7 @@ class MaskPredictor:
         files = canvas.publish(raster) if self.wanted.out else ()
         took = time.perf_counter() - begin
         # Under a budget the files are the result: the picture once more was not counted.
-        light = self._light or bool(files and self.wanted.budget is not None)
+        light = self.wanted.light or bool(files and self.wanted.budget is not None)
         return result_of(canvas, raster, self.classes, files, plan, took, light)
 
     def _canvas(self, raster: images.Raster, stem: str, plan: Plan) -> Canvas:

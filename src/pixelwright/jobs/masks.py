@@ -93,6 +93,8 @@ class Wanted:
     bands: tuple[int, ...] | None = None
     nodata: images.NoData | None = None
     page: int | None = None
+    light: bool = False
+    """Whether predictions hold no pixels: those of thousands of pictures would fill memory."""
 
     @property
     def in_memory(self) -> int:
@@ -111,7 +113,7 @@ def result_of(
     seconds: float,
     light: bool,
 ) -> Prediction:
-    """With its pixels, unless they are many: those of thousands of pictures would fill memory."""
+    """With its pixels, unless they lie on the disk or it is to be `light`."""
     nothing = np.zeros((0, 0, raster.channels), np.uint8)
     found = Prediction(
         nothing[..., 0], classes, nothing, files=files, plan=plan, seconds=seconds,

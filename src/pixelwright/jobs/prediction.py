@@ -139,6 +139,7 @@ def predict(
         bands=None if bands is None else tuple(bands),
         nodata=nodata,
         page=page,
+        light=folder is not None and not _single(image),
     )
     owners = opened if len(opened) == len(members) else [opened[0]] * len(members)
     with watched(on_event) as tell:
@@ -162,11 +163,9 @@ def _masks_of(
         _keep_apart(given, out)
         before = _there(files, job)
     left = [file for file in files if file not in before]
-    single = isinstance(image, (str, Path)) and alone
     failed: list[Unread] = []
     if alone and left:
-        light = out is not None and not single
-        found = [job.one(job.open(files[0]), files[0].stem, light=light)]
+        found = [job.one(job.open(files[0]), files[0].stem)]
     else:
         found, failed = job.several(left)
     if out is not None:
@@ -175,7 +174,7 @@ def _masks_of(
     done = [made[file] for file in files if file in made]
     if failed:
         raise UnreadError(failed, done)
-    return done[0] if single else done
+    return done[0] if _single(image) else done
 
 
 def _labels_of(
@@ -200,7 +199,7 @@ def _labels_of(
             write_failed(folder, files, failed)
         if failed:
             raise UnreadError(failed, found)
-        return found[0] if isinstance(image, (str, Path)) and alone else found
+        return found[0] if _single(image) else found
 
 
 def _only_masks(**given: bool) -> None:
@@ -237,6 +236,13 @@ def _agree(*, overwrite: bool, resume: bool, flip: bool, d4: bool) -> None:
 
 def _given(image: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(image)] if isinstance(image, (str, Path)) else [Path(one) for one in image]
+
+
+def _single(image: str | Path | np.ndarray | Sequence[str | Path]) -> bool:
+    """Whether one prediction is asked for, and no list."""
+    if isinstance(image, np.ndarray):
+        return True
+    return isinstance(image, (str, Path)) and not images.is_folder(image)
 
 
 def _alone(given: Sequence[Path]) -> bool:
