@@ -210,12 +210,12 @@ def test_f73_a_place_on_earth_is_kept(run: Run, tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_refused_with_what_would_do(run: Run) -> None:
-    with pytest.raises(PredictError, match=r"the least that would do .* Give --memory at least"):
+    with pytest.raises(PredictError, match=r"takes .* at least, .* Give --memory \d+MB;"):
         jobs.predict(run, drawn(), memory="1MB", on_event=silent)
 
 
 def test_a_tile_that_does_not_fit_into_the_memory_is_refused(run: Run) -> None:
-    with pytest.raises(PredictError, match="Give a smaller --tile"):
+    with pytest.raises(PredictError, match=r"Give --memory \d+MB or a smaller --tile"):
         jobs.predict(run, drawn(), tile=64, memory="1MB", on_event=silent)
 
 

@@ -33,8 +33,7 @@ def predict(budget):
 try:
     predict(1)
 except PredictError as error:
-    lacking, unit = re.search(r"at least ([\\d.]+) (\\w+) more", str(error)).groups()
-    least = memory.parse(lacking + unit)
+    least = memory.parse(re.search(r"Give --memory (\\w+)", str(error))[1])
 print(json.dumps([predict(least + 10**6 * int(one)) for one in more]))
 """
 

@@ -126,7 +126,8 @@ def refusal(path: Path | str, error: OSError) -> DataError | MachineError:
 
 def tell(path: Path | str, what: str, where: str) -> None:
     """Warn with a text that is equal for all files of a folder, so that it is shown once."""
-    folder = shown(Path(path).parent)
+    parent = Path(path).parent
+    folder = "this folder" if parent == Path() else shown(parent)
     warnings.warn(f"{what} {where} in {folder}.", PixelwrightWarning, stacklevel=3)
 
 

@@ -164,6 +164,21 @@ class Costs:
     classes: int = 0
 
 
+class DoesNotFitError(PredictError):
+    """The memory is too small.
+
+    Args:
+        what: That does not fit, in the way that takes least.
+        least: Bytes that it takes.
+        available: Bytes that there are.
+    """
+
+    def __init__(self, what: str, least: int, available: int) -> None:
+        self.lacking = least - available
+        left = f"{amount(available)} are" if available >= 1000 else "none is"
+        super().__init__(f"{what} takes {amount(least)} of memory at least, and {left} left.")
+
+
 def plan_for(
     costs: Costs, height: int, width: int, *, available: int, tile: int | None = None
 ) -> Plan:
@@ -177,7 +192,8 @@ def plan_for(
         tile: The network never sees more than `tile * tile` pixels; None leaves that open.
 
     Raises:
-        PredictError: No way fits; it says how much memory would do.
+        DoesNotFitError: No way fits.
+        PredictError: The image has no pixels, or the tile is smaller than the model takes.
     """
     if not height * width:
         raise PredictError(f"The image has no pixels: it is {height} x {width}.")
@@ -190,10 +206,7 @@ def plan_for(
     if tile is not None:
         tiled = _tiled(whole, costs, tile)
         if tiled.bytes > available:
-            raise PredictError(
-                f"Tiles of {tile} px take {amount(tiled.bytes)}, and {amount(max(available, 0))} "
-                f"are left. Give a smaller --tile, or more by --memory."
-            )
+            raise DoesNotFitError(f"A tile of {tile} px", tiled.bytes, available)
         return tiled
     if high * wide <= WHOLE_PIXELS and whole.bytes <= available:
         return whole
@@ -207,17 +220,8 @@ def plan_for(
     if fitting:
         return min(fitting, key=lambda plan: (_expected(plan, available), plan.bytes))
     least = min(found, key=lambda plan: plan.bytes)
-    raise PredictError(
-        f"{_left(available)} for an image of {height} x {width}, and {amount(least.bytes)} is the "
-        f"least that would do ({least}). Give --memory at least "
-        f"{amount(max(least.bytes - available, 0))} more."
-    )
-
-
-def _left(available: int) -> str:
-    if available < 1000:
-        return "Beside what Python and PyTorch hold no memory is left"
-    return f"{amount(available)} of memory are left"
+    how = replace(least, bytes=0)
+    raise DoesNotFitError(f"An image of {height} x {width} ({how})", least.bytes, available)
 
 
 def roomy(plan: Plan, available: int) -> bool:
@@ -299,10 +303,7 @@ def _windows(whole: Plan, costs: Costs, available: int) -> Plan:
         if plan.bytes <= available:
             return plan
     least = _costed(replace(whole, rows=whole.align, columns=whole.align), costs).bytes
-    raise PredictError(
-        f"{_left(available)}, and {amount(least)} is the least that would do for windows of "
-        f"{whole.align} px. Give more by --memory."
-    )
+    raise DoesNotFitError(f"A window of {whole.align} px", least, available)
 
 
 def _streams(whole: Plan, costs: Costs, streams: list[Stream]) -> Iterator[Plan]:

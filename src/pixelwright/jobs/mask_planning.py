@@ -10,9 +10,10 @@ import torch
 
 from pixelwright import build, images, memory
 from pixelwright.build.sources import keep_folder, source_of
+from pixelwright.errors import PredictError
 from pixelwright.exporting.opening import choose, opened
 from pixelwright.inference import backends
-from pixelwright.inference.plan import WHOLE_PIXELS, Plan, plan_for, roomy
+from pixelwright.inference.plan import WHOLE_PIXELS, DoesNotFitError, Plan, amount, plan_for, roomy
 from pixelwright.inference.run import Member, seams
 from pixelwright.jobs.masks import Wanted
 from pixelwright.run import Run
@@ -104,12 +105,11 @@ class Planner:
         together = self._ready(raster)
         if size not in self._plans:
             self.left = together.available(self.wanted.budget) - self._held(raster)
-            plan = plan_for(
-                together.costs,
-                *size,
-                available=self.left,
-                tile=self.wanted.tile or self.models[0].tile,
-            )
+            tile = self.wanted.tile or self.models[0].tile
+            try:
+                plan = plan_for(together.costs, *size, available=self.left, tile=tile)
+            except DoesNotFitError as error:
+                raise PredictError(f"{error} {self._advice(error.lacking)}") from None
             if raster.height * raster.width > WHOLE_PIXELS:
                 plan = replace(plan, seconds=self._seconds(plan, together))
             self._plans[size] = plan
@@ -117,6 +117,15 @@ class Planner:
                 self.tell(Event("note", {"text": str(plan)}))
         self._give_back(_freed_above(self._plans[size], self.left))
         return self._plans[size]
+
+    def _advice(self, lacking: int) -> str:
+        """What to do where so many bytes are lacking."""
+        smaller = " or a smaller --tile" if self.wanted.tile else ""
+        if self.wanted.budget is None:
+            return f"Free {amount(lacking)} more of it{smaller.replace(' or', ', or give')}."
+        # A hundredth on top: what a process holds is not the same each time.
+        enough = -(-(self.wanted.budget + lacking) * 101 // 10**8)
+        return f"Give --memory {enough}MB{smaller}; Python and PyTorch are part of it."
 
     def _give_back(self, above: int | None) -> None:
         """Have freed pieces of memory of so many bytes given back at once; None keeps them all.
