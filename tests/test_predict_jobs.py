@@ -214,6 +214,18 @@ def test_too_little_memory_is_refused_with_what_would_do(run: Run) -> None:
         jobs.predict(run, drawn(), memory="1MB", on_event=silent)
 
 
+@pytest.mark.parametrize(("tile", "kept"), [(64, True), (320, False)])
+def test_only_small_plans_keep_the_memory_that_they_free(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tile: int, kept: bool
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pixelwright.memory.keep_freed", lambda: said.append("keep"))
+    monkeypatch.setattr("pixelwright.memory.return_freed", lambda above: said.append("return"))
+    monkeypatch.setattr("pixelwright.inference.plan._ROOMY", 2**24)
+    jobs.predict(run, drawn(320, 320), tile=tile, on_event=silent)
+    assert said[-1] == ("keep" if kept else "return")
+
+
 def test_a_tile_that_does_not_fit_into_the_memory_is_refused(run: Run) -> None:
     with pytest.raises(PredictError, match=r"Give --memory \d+MB or a smaller --tile"):
         jobs.predict(run, drawn(), tile=64, memory="1MB", on_event=silent)

@@ -1,12 +1,21 @@
 """How an image is run within a budget: plans that fit, and what is said where none does."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from pixelwright.errors import PredictError
-from pixelwright.inference.plan import WHOLE_PIXELS, Costs, DoesNotFitError, Plan, plan_for, roomy
+from pixelwright.inference.plan import (
+    WHOLE_PIXELS,
+    Costs,
+    DoesNotFitError,
+    Plan,
+    _expected,
+    plan_for,
+    roomy,
+)
 from pixelwright.inference.stream import Stream
 from pixelwright.nn.receptive import Field
 
@@ -123,13 +132,15 @@ def test_what_sees_the_whole_image_is_blended_by_the_largest_windows_that_fit() 
         plan_for(costs(field), side, side, available=100)
 
 
+def test_a_plan_keeps_what_it_frees_if_it_is_small_and_twice_its_bytes_are_left() -> None:
+    plan = Plan("stream", 64, 64, 1, 0, 64, 64, band=8, bytes=10**6)
+    assert roomy(plan, 2 * 10**6) and not roomy(plan, 2 * 10**6 - 1)
+    assert not roomy(replace(plan, bytes=2**28), 2**40)
+
+
 def test_a_larger_budget_is_never_slower() -> None:
     def time_of(available: int) -> float:
-        plan = plan_for(costs(), 6000, 4000, available=available)
-        work = plan.work * (1 if roomy(plan, available) else 1.3)
-        if plan.band is None:
-            return work * (1.25 if plan.kind == "whole" else 1.1)
-        return work * (1 + 0.37 * (plan.align / plan.band) ** 2)
+        return _expected(plan_for(costs(), 6000, 4000, available=available), available)
 
     found = [time_of(int(available)) for available in np.geomspace(3 * 10**6, 10**11, 30)]
     assert all(b <= a for a, b in pairwise(found))
