@@ -139,8 +139,11 @@ def test_a_plan_keeps_what_it_frees_if_it_is_small_and_twice_its_bytes_are_left(
 
 
 def test_a_larger_budget_is_never_slower() -> None:
+    subject = costs()
+
     def time_of(available: int) -> float:
-        return _expected(plan_for(costs(), 6000, 4000, available=available), available)
+        plan = plan_for(subject, 6000, 4000, available=available)
+        return _expected(plan, available, subject)
 
     found = [time_of(int(available)) for available in np.geomspace(3 * 10**6, 10**11, 30)]
     assert all(b <= a for a, b in pairwise(found))

@@ -82,6 +82,7 @@ class Together:
             members=count,
             classes=len(models[0].classes),
             preparing=self._preparing,
+            arena=all(backend.name != "torch" for backend in backends),
         )
 
     @property

@@ -38,7 +38,7 @@ _ROOMY = 2**28
 """Bytes up to which a plan may come to take twice as much, where that is left."""
 
 _RETURNING = 1.3
-"""What a plan that is not roomy costs: on a network of 10 thousand parameters 1.3 to 1.6 times."""
+"""What a plan that is not roomy costs: `benchmarks/footprint.py` tells the seconds of both."""
 
 _REPEATED = 0.04
 """Share of rows that may be computed twice so that a streamed image has parts to resume from."""
@@ -152,6 +152,8 @@ class Costs:
         members: Networks and views that run in turn, each with maps of its own while streaming.
         preparing: Bytes that to call `stream` takes, and keeps.
         classes: That are told apart.
+        arena: Whether who runs the network keeps memory of its own from tile to tile, so that what
+            PyTorch does with freed memory does not matter.
     """
 
     field: Field
@@ -162,6 +164,7 @@ class Costs:
     members: int = 1
     preparing: Callable[[], int] = lambda: 0
     classes: int = 0
+    arena: bool = False
 
 
 class DoesNotFitError(PredictError):
@@ -218,7 +221,7 @@ def plan_for(
         found += _streams(whole, costs, costs.stream() or [])
     fitting = [plan for plan in found if plan.bytes <= available]
     if fitting:
-        return min(fitting, key=lambda plan: (_expected(plan, available), plan.bytes))
+        return min(fitting, key=lambda plan: (_expected(plan, available, costs), plan.bytes))
     least = min(found, key=lambda plan: plan.bytes)
     how = replace(least, bytes=0)
     raise DoesNotFitError(f"An image of {height} x {width} ({how})", least.bytes, available)
@@ -233,9 +236,9 @@ def roomy(plan: Plan, available: int) -> bool:
     return 2 * plan.bytes <= min(available, _ROOMY)
 
 
-def _expected(plan: Plan, available: int) -> float:
+def _expected(plan: Plan, available: int, costs: Costs) -> float:
     """Time in units of one pass over the image by bands of a good height."""
-    work = plan.work * (1 if roomy(plan, available) else _RETURNING)
+    work = plan.work * (1 if costs.arena or roomy(plan, available) else _RETURNING)
     if plan.band is None:
         # Maps that lie far apart in memory: measured on networks of 0.01 to 24 million parameters.
         # One pass over a large image gains nothing over tiles, and holds many times as much.
