@@ -2,6 +2,7 @@
 
     python benchmarks/cifar100.py --quick --json cifar100.json
     python benchmarks/cifar100.py --accuracy 10 --seeds 3 --json cifar100-accuracy.json
+    python benchmarks/cifar100.py --until 0.75 0.78 --device cuda --seeds 5 --recipe FILE
 
 "pipeline" makes batches of 128 pictures, moved by up to 4 pixels and mirrored, and normalises them;
 "network" does steps on a batch that lies ready; "both" trains. Ours is what a recipe builds; the
@@ -18,6 +19,10 @@ seed in turn, and tells the validation accuracy of the same held-out pictures wi
 its mean over seeds. Loading data counts for both, scoring only for ours. With `--steps OURS PLAIN`
 they train for so many steps instead, as many as `--pace` found to fit into the minutes when nothing
 else ran: then what else runs changes no result, and several may train `--at-once`.
+
+`--until` trains a recipe, as long as it says, and tells the wall seconds from the start of the
+process, imports and data included, to the first validation that reaches each top-1: the median over
+seeds. `--set train.compile=true` and others change the recipe.
 
 The pictures are those of shared/data/cifar100 where that lies beside the checkout, and drawn ones
 elsewhere.
@@ -322,7 +327,16 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
         "system": lambda r: r["system"],
         "images/s": lambda r: f"{r['throughput']:,.0f}",
     }
-    if "accuracy" in rows[0]:
+    if "reached" in rows[0]:
+        columns |= {
+            "s": lambda r: "not reached" if r["seconds"] is None else f"{r['seconds']:.1f}",
+            "reached": lambda r: f"{r['reached']} of {len(r['seeds'])}",
+            "of each seed": lambda r: " ".join(
+                "-" if s is None else f"{s:.1f}" for s in r["seeds"]
+            ),
+            "peak MB": lambda r: f"{r['peak_mb']:.0f}",
+        }
+    elif "accuracy" in rows[0]:
         columns |= {
             "top-1 in %": lambda r: f"{100 * r['accuracy']:.2f}",
             "95 % interval": lambda r: (
@@ -354,6 +368,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--accuracy", type=float, metavar="MINUTES", help="train for so long")
     parser.add_argument("--pace", action="store_true", help="tell what --steps to take")
     parser.add_argument(
+        "--until", type=float, nargs="+", metavar="TOP1", help="tell the seconds to each"
+    )
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="for --until")
+    parser.add_argument("--device", default="auto", help="for --until")
+    parser.add_argument(
         "--steps",
         type=int,
         nargs=2,
@@ -376,11 +395,17 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trains = options.accuracy or options.pace
+        trains = options.accuracy or options.pace or options.until
         real = lay_out(folder, 500 if trains or not options.quick else 50)
         if trains:
-            from cifar100_accuracy import Plain, Race, accuracy, pace
+            from cifar100_accuracy import RECIPE, Plain, Race, accuracy, pace, until
 
+            if options.until:
+                settings = [f"device={options.device}", *options.set]
+                recipe = options.recipe or RECIPE
+                rows = until(folder, recipe, settings, sorted(options.until), options.seeds)
+                finish(options, rows, real)
+                return
             plain = Plain(options.plain_model, options.plain_workers, options.plain_lr)
             steps = options.steps and tuple(options.steps)
             race = Race(options.accuracy or 10.0, steps, tuple(options.set))
@@ -390,8 +415,14 @@ def main() -> None:
             rows = accuracy(folder, race, options.seeds, plain, options.at_once)
         else:
             rows = speed(folder, options.precision, options.quick)
+    finish(options, rows, real)
+
+
+def finish(options: argparse.Namespace, rows: list[dict[str, Any]], real: bool) -> None:
+    """Show the rows, and keep them."""
     kind = "CIFAR-100" if real else "drawn pictures"
-    show(rows, f"batches of {BATCH} of {kind}, {os.cpu_count()} cores")
+    length = "" if options.until else f"batches of {BATCH} of "
+    show(rows, f"{length}{kind}, {os.cpu_count()} cores")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n")
 

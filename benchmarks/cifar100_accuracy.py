@@ -54,10 +54,10 @@ class Plain(NamedTuple):
         return self._replace(model=self.model or str(Recipe.read(RECIPE).model))
 
 
-def our_recipe(folder: Path, settings: list[str]) -> Any:
+def our_recipe(folder: Path, settings: list[str], recipe: Path = RECIPE) -> Any:
     import pixelwright as pw
 
-    return pw.Recipe.read(RECIPE).override([f"data.root={folder}", "device=cpu", *settings])
+    return pw.Recipe.read(recipe).override([f"data.root={folder}", "device=cpu", *settings])
 
 
 def train_ours(folder: Path, race: Race, seed: int, out: Path) -> dict[str, float]:
@@ -164,7 +164,7 @@ def plain_pace(folder: Path, minutes: float, seconds: float, plain: Plain) -> di
     return {"start": start, "step": one, "steps": int((60 * minutes - start) / one)}
 
 
-def alone(work: Callable[..., dict[str, float]], *given: object) -> dict[str, float]:
+def alone(work: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
     """What it returns in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *given).result()
@@ -223,6 +223,73 @@ def accuracy(
     length = f"{race.minutes:g} min" + (" of steps" if race.steps else "")
     case = f"validation top-1 after {length}"
     return [{"case": case, "system": name, **summary(each)} for name, each in found.items()]
+
+
+def train_until(
+    folder: Path, recipe: Path, settings: list[str], seed: int, out: Path
+) -> dict[str, Any]:
+    """Seconds from the start of the process to every validation, and its top-1."""
+    begin = time.monotonic()
+    import pixelwright as pw
+    from pixelwright import memory
+    from pixelwright.types import Event
+
+    found: list[tuple[float, float]] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "epoch":
+            found.append((time.monotonic() - begin, event.data["score"]))
+
+    chosen = our_recipe(folder, [*settings, f"seed={seed}"], recipe)
+    run = pw.train(chosen, out=out, on_event=listen)
+    images = run.log()[-1]["step"] * chosen.train.batch_size
+    return {
+        "validations": found,
+        "throughput": images / found[-1][0],
+        "peak_mb": memory.peak() / 1e6,
+        "device": run.info()["device"],
+    }
+
+
+def until(
+    folder: Path, recipe: Path, settings: list[str], scores: list[float], seeds: int
+) -> list[dict[str, Any]]:
+    """A row for each score: the median over seeds of the seconds until a validation reaches it.
+
+    Args:
+        folder: Where the binary version of CIFAR-100 lies.
+        recipe: Decides how long is trained, and how often validated.
+        settings: Changes to it.
+        scores: Validation top-1, in [0, 1], from low to high.
+        seeds: Trainings, one after the other.
+    """
+    trainings: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        out = folder / f"until-{seed}"
+        trainings.append(alone(train_until, folder, recipe, settings, seed, out))
+        best = max(score for _, score in trainings[-1]["validations"])
+        print(f"seed {seed}: best {best:.4f}", file=sys.stderr, flush=True)
+    rows = []
+    for score in scores:
+        times = [
+            next((at for at, found in one["validations"] if found >= score), None)
+            for one in trainings
+        ]
+        # A training that never gets there counts as slower than any that does.
+        median = sorted(math.inf if at is None else at for at in times)[(seeds - 1) // 2]
+        rows.append(
+            {
+                "case": f"validation top-1 of {score:g}",
+                "system": f"pixelwright, {recipe.stem}, {trainings[0]['device']}",
+                "seconds": None if math.isinf(median) else median,
+                "throughput": statistics.median(one["throughput"] for one in trainings),
+                "peak_mb": max(one["peak_mb"] for one in trainings),
+                "reached": sum(at is not None for at in times),
+                "seeds": times,
+                "best": [max(score for _, score in one["validations"]) for one in trainings],
+            }
+        )
+    return rows
 
 
 def summary(trainings: list[dict[str, float]]) -> dict[str, Any]:

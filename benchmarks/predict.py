@@ -42,39 +42,52 @@ LEFT_OUT = {
     "fcnn": ("pixelwright, 2 GB",),
     "unet-resnet34": ("pixelwright, 1 GB", "pixelwright, tiles"),
 }
-QUICK = ("pixelwright", "pixelwright, 1 GB", "pixelwright, OpenVINO", "whole, channels last")
-QUICK += ("tiles of 256", "MONAI, overlap 0.25")
+QUICK = {
+    "fcnn": ("pixelwright", "whole, channels last", "tiles of 256", "MONAI, overlap 0.25"),
+    "unet-resnet34": ("pixelwright", "whole, channels last"),
+}
+
+SECONDS, WINDOWS = (15.0, 2.0), (40, 8)
+"""Most that a system is timed for, and windows of a large picture that are compared: with --quick
+the second of each."""
 
 LARGE = ((4096, 4096), (30_000, 30_000), (100_000, 4096))
 LARGE_QUICK = ((1024, 1024), (4096, 1024))
 BUDGET = "1GB"
 
+_START = ["spawn"]
+"""How processes start: afresh, or from one that has imported what they need."""
+
+
+def start_fast() -> None:
+    """Let processes come from one that has PyTorch: in a fraction of the time.
+
+    Their memory above the start is measured as well as in fresh ones, but what they hold in all is
+    not what a command would.
+    """
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        _START[0] = "forkserver"
+        multiprocessing.set_forkserver_preload(["__main__", "pixelwright.jobs", "monai.inferers"])
+
 
 def alone(function: Callable[..., T], *arguments: Any) -> T:
-    """In a fresh process."""
-    context = multiprocessing.get_context("spawn")
+    """In a process of its own."""
+    context = multiprocessing.get_context(_START[0])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def prepare(folder: Path, quick: bool, name: str, sides: tuple[int, ...]) -> None:
-    """Draw the pictures, train the network, and keep it for peers; in a process of its own."""
+def prepare(folder: Path, quick: bool, sides: tuple[int, ...]) -> None:
+    """Draw the pictures, train the networks, and keep them for peers; in a process of its own."""
     from pixelwright import build
 
     material = Material(folder, quick)
     for side in sides:
         material.picture(side)
-    run = material.run(name)
-    network = build.load_model(run, "cpu").network
-    torch.save(network.to(memory_format=torch.contiguous_format), run.path / NETWORK)
-
-
-def asked(run: Path, side: int) -> int:
-    """Multiply-adds of one pass."""
-    from machine_rate import multiply_adds
-    from predict_systems import network_of
-
-    return multiply_adds(network_of(run), 3, side, side)
+    for name in MODELS:
+        run = material.run(name)
+        network = build.load_model(run, "cpu").network
+        torch.save(network.to(memory_format=torch.contiguous_format), run.path / NETWORK)
 
 
 def rate() -> float:
@@ -84,17 +97,22 @@ def rate() -> float:
 
 
 def compare(
-    console: Console, material: Material, name: str, side: int, systems: list[str], scratch: Path
+    console: Console,
+    material: Material,
+    name: str,
+    side: int,
+    systems: list[str],
+    speed: float,
+    scratch: Path,
 ) -> list[Row]:
-    """All systems on the picture."""
+    """All systems on the picture; the speed is the machine's."""
     run, picture, case = material.run(name).path, material.picture(side), f"{name} {side} x {side}"
     reference = scratch / f"{name}.npz"
-    alone(truth, run, picture, reference)
-    work, speed = alone(asked, run, side), alone(rate)
+    work = alone(truth, run, picture, reference)
     rows = []
     for system in systems:
         console.print(f"[dim]{case}: {system}[/]")
-        row = alone(measure, system, run, picture, reference)
+        row = alone(measure, system, run, picture, reference, SECONDS[material.quick])
         share = work / row["seconds"] / speed
         rows.append({"case": case, "system": system, **row, "share_of_rate": share})
     return rows
@@ -122,7 +140,8 @@ def beyond(
         console.print(f"[dim]{case}[/]")
         out = scratch / f"{size[0]}x{size[1]}"
         row = alone(large, run, square, size, BUDGET, out)
-        row |= alone(check, run, square, size, out / "picture.png", DECIDED)
+        windows = WINDOWS[material.quick]
+        row |= alone(check, run, square, size, out / "picture.png", DECIDED, windows)
         rows.append({"case": case, "system": "pixelwright", **row})
     return rows
 
@@ -193,33 +212,34 @@ def keep(file: Path | None, about: Row, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small; about a minute")
+    parser.add_argument("--quick", action="store_true", help="small; under a minute")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="keep networks, pictures")
     parser.add_argument("--only", action="append", choices=(*MODELS, "float64", "large"))
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="of the comparison")
     parser.add_argument("--side", type=int, help="of the picture; 4096 by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     options = parser.parse_args()
+    if options.quick:
+        start_fast()
     console, rows = Console(), []
-    side = options.side or (1024 if options.quick else 4096)
+    side = options.side or (768 if options.quick else 4096)
     small = 512 if options.quick else min(side, 2048)
     wanted = options.only or [*MODELS, "float64", "large"]
     with tempfile.TemporaryDirectory() as scratch:
         material = Material(options.models or Path(scratch) / "models", options.quick)
-        for name in MODELS:
-            alone(prepare, material.folder, options.quick, name, (side, small))
-        covered = alone(material.covered, side)
+        alone(prepare, material.folder, options.quick, (side, small))
+        covered, speed = alone(material.covered, side), alone(rate)
         machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
         about = {"machine": machine, "classes": dict(zip(CLASSES, covered, strict=True))}
         for name in MODELS:
             if name in wanted:
                 left_out = LEFT_OUT[name]
-                systems = options.system or [
-                    s for s in (QUICK if options.quick else SYSTEMS) if s not in left_out
-                ]
-                rows += compare(console, material, name, side, systems, Path(scratch))
+                usual = QUICK[name] if options.quick else SYSTEMS
+                systems = options.system or [s for s in usual if s not in left_out]
+                rows += compare(console, material, name, side, systems, speed, Path(scratch))
                 keep(options.json, about, rows)
-        for name in MODELS:
+        # The larger network sees further than half of a small picture: no tile would be cut.
+        for name in list(MODELS)[: 1 if options.quick else None]:
             rows += double(material, name, small) if "float64" in wanted else []
             keep(options.json, about, rows)
         if "large" in wanted:

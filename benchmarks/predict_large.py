@@ -23,8 +23,8 @@ from pixelwright.types import Event, Window, silent
 SQUARE = 2048
 """Side of the picture that large ones are made of, at most."""
 
-CHECKED, WINDOWS = 256, 40
-"""Side and number of the windows that are compared."""
+CHECKED = 256
+"""Side of the windows that are compared."""
 
 
 def in_float64(run: Path, picture: Path) -> list[dict[str, Any]]:
@@ -112,7 +112,9 @@ def endless(square: Path, size: tuple[int, int]) -> Endless:
     return Endless(np.ascontiguousarray(np.load(square)[:SQUARE, :SQUARE]), *size)
 
 
-def check(run: Path, square: Path, size: tuple[int, int], labels: Path, decided: float) -> Any:
+def check(
+    run: Path, square: Path, size: tuple[int, int], labels: Path, decided: float, windows: int
+) -> Any:
     """Windows of a written result beside the network on just their surroundings, in float64.
 
     Returns:
@@ -131,7 +133,7 @@ def check(run: Path, square: Path, size: tuple[int, int], labels: Path, decided:
     raster = Raster(endless(square, size), 3)
     context = -(-field.radius // 64) * 64
     compared = differ = beyond = 0
-    for top, left in _places(size):
+    for top, left in _places(size, windows):
         around = _around(top, left, context, size)
         with torch.inference_mode():
             best, classes = network(batch_of(raster.read(around)))[0].topk(2, dim=0)
@@ -147,12 +149,12 @@ def check(run: Path, square: Path, size: tuple[int, int], labels: Path, decided:
     return {"compared": compared, "differ": differ, "decided": beyond}
 
 
-def _places(size: tuple[int, int]) -> list[tuple[int, int]]:
+def _places(size: tuple[int, int], windows: int) -> list[tuple[int, int]]:
     """The corners, and others by chance."""
     bottom, right = size[0] - CHECKED, size[1] - CHECKED
     rng = np.random.default_rng(0)
-    tops = rng.integers(0, bottom, WINDOWS - 4).tolist()
-    lefts = rng.integers(0, right, WINDOWS - 4).tolist()
+    tops = rng.integers(0, bottom, windows - 4).tolist()
+    lefts = rng.integers(0, right, windows - 4).tolist()
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
     return [*corners, *zip(tops, lefts, strict=True)]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine_rate import multiply_adds
 from torch import Tensor, nn
 
 from pixelwright import build, memory
@@ -31,8 +32,8 @@ WINDOW = 256
 DECIDED = 1e-5
 """Pixels whose two best logits differ by more, relative to the larger, may not change class."""
 
-RUNS, SECONDS = 4, 15.0
-"""Most of both that one system is timed for. Ours plans in the first run, so it has two runs."""
+RUNS = 4
+"""Most that one system is timed for. Ours plans in the first, so it has two."""
 
 NETWORK = "network.pt"
 """Beside a run: its network, for peers, who do not open runs."""
@@ -125,17 +126,33 @@ SYSTEMS: dict[str, Callable[[Path], Predict]] = {
 }
 
 
-def truth(run: Path, image: Path, out: Path) -> None:
-    """Classes of one pass in float32, and how far apart the two best logits lie, relatively."""
+def truth(run: Path, image: Path, out: Path) -> int:
+    """Classes of one pass in float32, and how far apart the two best logits lie, relatively.
+
+    Returns:
+        Multiply-adds of that pass.
+    """
     network = network_of(run).to(memory_format=torch.channels_last)
+    pixels = np.load(image)
     with torch.inference_mode():
-        best, classes = network(batch_of(np.load(image)))[0].topk(2, dim=0)
+        best, classes = network(batch_of(pixels))[0].topk(2, dim=0)
         apart = (best[0] - best[1]) / best.abs().amax(0).clamp_min(1e-30)
     np.savez(out, labels=classes[0].to(torch.uint8).numpy(), apart=apart.numpy())
+    return multiply_adds(network, 3, *pixels.shape[:2])
 
 
-def measure(system: str, run: Path, picture: Path, reference: Path) -> dict[str, Any]:
-    """One system on one picture: seconds, peak memory above the start, pixels that differ."""
+def measure(
+    system: str, run: Path, picture: Path, reference: Path, seconds: float
+) -> dict[str, Any]:
+    """One system on one picture: seconds, peak memory above the start, pixels that differ.
+
+    Args:
+        system: Of `SYSTEMS`.
+        run: Of the network.
+        picture: In a .npy file.
+        reference: What `truth` wrote.
+        seconds: After which no further run begins.
+    """
     image = np.load(picture)
     predict = SYSTEMS[system](run)
     predict(np.ascontiguousarray(image[:512, :512]))
@@ -146,18 +163,18 @@ def measure(system: str, run: Path, picture: Path, reference: Path) -> dict[str,
     taken = [time.perf_counter() - start]
     peak = memory.peak() - held
     twice = system.startswith("pixelwright") or system == "whole, channels last"
-    while (len(taken) < RUNS and sum(taken) < SECONDS) or len(taken) < 1 + twice:
+    while (len(taken) < RUNS and sum(taken) < seconds) or len(taken) < 1 + twice:
         start = time.perf_counter()
         predict(image)
         taken.append(time.perf_counter() - start)
     # The first run may have prepared what the others find.
-    seconds = statistics.median(taken[1:] or taken)
+    median = statistics.median(taken[1:] or taken)
     with np.load(reference) as whole_pass:
         differ = labels != whole_pass["labels"]
         apart = whole_pass["apart"][differ]
     return {
-        "seconds": seconds,
-        "throughput": labels.size / seconds / 1e6,
+        "seconds": median,
+        "throughput": labels.size / median / 1e6,
         "peak_mb": peak / 1e6,
         "first": taken[0],
         "runs": taken,

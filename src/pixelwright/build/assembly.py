@@ -31,6 +31,7 @@ from pixelwright.models import models
 from pixelwright.nn.receptive import Field, field_of
 from pixelwright.recipe import Recipe
 from pixelwright.training.callbacks import Callback, EarlyStopping, Goal, Plateau
+from pixelwright.training.compiled import Compiled
 from pixelwright.training.ema import Ema
 from pixelwright.training.engine import Engine
 from pixelwright.training.loop import Trainee
@@ -140,6 +141,8 @@ def training(recipe: Recipe, *, fresh: bool = True, on_event: OnEvent = silent) 
     accumulate = _accumulate(recipe)
     if not rest:
         check_batch(trainee, recipe, accumulate, material.side)
+    if recipe.train.compile:
+        trainee = replace(trainee, runs=Compiled(learns))
     return Training(
         recipe=recipe,
         note=start.note if start else "",

@@ -125,6 +125,9 @@ class Train(_Section):
     batch_size: int = Field(8, ge=1, description="images per optimiser step")
     accumulate: int = Field(1, ge=1, description="parts in which a batch is computed")
     crop: int = Field(256, ge=1, description="height and width of training crops, in pixels")
+    compile: bool = Field(
+        False, description="let torch.compile fuse the steps of the network, a minute at the start"
+    )
     optimizer: OptimizerSpec = Spec("adamw")
     lr: float = Field(1e-3, gt=0, description="base learning rate")
     encoder: Literal["full", "upper", "frozen", "gradual"] = Field(

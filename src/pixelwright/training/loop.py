@@ -59,6 +59,7 @@ class Trainee:
         place: Where the model lies in the network that is kept, as the beginning of its weights'
             names, if it is only a part of one: the head of a classifier whose trunk is done.
         rest: The weights of the rest of that network, by name.
+        runs: What steps call: the model itself, or the model compiled. None is the model.
     """
 
     model: nn.Module
@@ -72,6 +73,12 @@ class Trainee:
     thaw: Thaw | None = None
     place: str = ""
     rest: Mapping[str, Tensor] = field(default_factory=dict)
+    runs: nn.Module | None = None
+
+    @property
+    def running(self) -> nn.Module:
+        """The model as steps call it."""
+        return self.runs or self.model
 
     def learn(self, progress: float) -> None:
         """Training mode, but for what does not learn at this progress."""
@@ -138,7 +145,7 @@ def train_step(
     total = 0.0
     for images, targets, others, share in _parts(engine, batch, accumulate):
         with engine.autocast():
-            logits = trainee.model(images)
+            logits = trainee.running(images)
         loss = trainee.loss(logits, targets)
         if batch.mix is not None and others is not None:
             own = batch.mix.share
@@ -178,7 +185,7 @@ class Watch:
 
     def __init__(self, trainee: Trainee, progress: Progress) -> None:
         self._progress = progress
-        models = {id(m): m for m in (trainee.model, trainee.kept)}.values()
+        models = {id(m): m for m in (trainee.running, trainee.kept)}.values()
         self._hooks = [m.register_forward_pre_hook(self._look) for m in models]
 
     def _look(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

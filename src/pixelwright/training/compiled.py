@@ -1,0 +1,51 @@
+"""A model whose steps `torch.compile` fuses while it learns.
+
+running = Compiled(model)
+logits = running(images)    # the first time for each shape of batch takes up to a minute
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pixelwright.errors import RecipeError
+
+
+class Compiled(nn.Module):
+    """Calls a model through `torch.compile`; gradients reach the weights of the model itself.
+
+    Hooks of this module stay outside of what is compiled, and so do copies of the model and its
+    `state_dict`, which know nothing of it.
+
+    Args:
+        model: Trained in place.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        try:
+            self._run = torch.compile(model.forward)
+        except RuntimeError as error:  # a Python or a system that the compiler does not know
+            raise _refused(error) from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the model gives.
+
+        Raises:
+            RecipeError: Nothing can be compiled here, or not this model.
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            logits: Tensor = self._run(images)
+        except TorchDynamoException as error:
+            raise _refused(error) from error
+        return logits
+
+
+def _refused(error: Exception) -> RecipeError:
+    why = str(error).strip().partition("\n")[0]
+    return RecipeError(
+        f"PyTorch could not compile the network: {why.rstrip('.')}. Leave train.compile out, or "
+        f"give PyTorch what it needs: a C++ compiler on a CPU, Triton on a GPU."
+    )
