@@ -247,7 +247,7 @@ def train_until(
         "validations": found,
         "throughput": images / found[-1][0],
         "peak_mb": memory.peak() / 1e6,
-        "device": run.info()["device"],
+        "device": run.info["device"],
     }
 
 

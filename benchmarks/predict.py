@@ -2,6 +2,7 @@
 
     python benchmarks/predict.py --quick
     python benchmarks/predict.py --models /tmp/models --json predict.json
+    python benchmarks/predict.py --device cuda --precision bfloat16 --json predict-gpu.json
 
 Two networks are trained on a part of a drawn aerial picture whose classes each cover more than a
 tenth, and predict another part of it, from an array to an array of classes. Every system runs in a
@@ -13,6 +14,9 @@ changes no such pixel, since sums in another order differ by about 1e-6. In floa
 
 Then follow pictures that are larger than memory, made as they are read, and written as files: with
 the process's peak against its budget, and windows compared with the network on their surroundings.
+
+With `--device cuda` the systems are compared alone, and what is told besides is the share of time
+in which the GPU is busy; its memory is that of tensors. In bfloat16 nothing is exact.
 
 Rows are written after each case. A file that is there already keeps those that `--only` left out.
 """
@@ -30,7 +34,7 @@ from typing import Any, TypeVar
 import torch
 from predict_large import check, in_float64, large
 from predict_material import CLASSES, MODELS, Material
-from predict_systems import DECIDED, NETWORK, SYSTEMS, measure, truth
+from predict_systems import CPU_ONLY, DECIDED, NETWORK, SYSTEMS, Where, measure, truth
 from rich.console import Console
 from rich.table import Table
 
@@ -90,10 +94,10 @@ def prepare(folder: Path, quick: bool, sides: tuple[int, ...]) -> None:
         torch.save(network.to(memory_format=torch.contiguous_format), run.path / NETWORK)
 
 
-def rate() -> float:
+def rate(where: Where) -> float:
     from machine_rate import device_rate
 
-    return device_rate()
+    return device_rate(where.device, getattr(torch, where.precision))
 
 
 def compare(
@@ -102,17 +106,18 @@ def compare(
     name: str,
     side: int,
     systems: list[str],
+    where: Where,
     speed: float,
     scratch: Path,
 ) -> list[Row]:
-    """All systems on the picture; the speed is the machine's."""
+    """All systems on the picture; the speed is the machine's, in multiply-adds a second."""
     run, picture, case = material.run(name).path, material.picture(side), f"{name} {side} x {side}"
     reference = scratch / f"{name}.npz"
-    work = alone(truth, run, picture, reference)
+    work = alone(truth, run, picture, reference, Where(where.device))
     rows = []
     for system in systems:
         console.print(f"[dim]{case}: {system}[/]")
-        row = alone(measure, system, run, picture, reference, SECONDS[material.quick])
+        row = alone(measure, system, run, picture, reference, SECONDS[material.quick], where)
         share = work / row["seconds"] / speed
         rows.append({"case": case, "system": system, **row, "share_of_rate": share})
     return rows
@@ -164,6 +169,8 @@ def tables(rows: list[Row]) -> list[Table]:
             huge.add_row(row["case"], *timed, peak, f"{row['compared']:,}", *pixels, row["plan"])
             continue
         share = f"{row['share_of_rate']:.0%}"
+        if "busy" in row:
+            share += f", busy {row['busy']:.0%}"
         beside.add_row(row["case"], row["system"], *timed, peak, share, *pixels)
     return [table for table in (beside, exact, huge) if table.row_count]
 
@@ -217,6 +224,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=(*MODELS, "float64", "large"))
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="of the comparison")
     parser.add_argument("--side", type=int, help="of the picture; 4096 by default")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     options = parser.parse_args()
     if options.quick:
@@ -224,19 +233,25 @@ def main() -> None:
     console, rows = Console(), []
     side = options.side or (768 if options.quick else 4096)
     small = 512 if options.quick else min(side, 2048)
-    wanted = options.only or [*MODELS, "float64", "large"]
-    with tempfile.TemporaryDirectory() as scratch:
-        material = Material(options.models or Path(scratch) / "models", options.quick)
+    where = Where(options.device, options.precision)
+    wanted = options.only or [*MODELS, *(("float64", "large") if where == Where() else ())]
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        material = Material(options.models or scratch / "models", options.quick)
         alone(prepare, material.folder, options.quick, (side, small))
-        covered, speed = alone(material.covered, side), alone(rate)
+        covered, speed = alone(material.covered, side), alone(rate, where)
         machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        if options.device == "cuda":
+            machine += f", {torch.cuda.get_device_name()}, {options.precision}"
         about = {"machine": machine, "classes": dict(zip(CLASSES, covered, strict=True))}
         for name in MODELS:
             if name in wanted:
                 left_out = LEFT_OUT[name]
                 usual = QUICK[name] if options.quick else SYSTEMS
+                if where != Where():
+                    left_out += CPU_ONLY
                 systems = options.system or [s for s in usual if s not in left_out]
-                rows += compare(console, material, name, side, systems, speed, Path(scratch))
+                rows += compare(console, material, name, side, systems, where, speed, scratch)
                 keep(options.json, about, rows)
         # The larger network sees further than half of a small picture: no tile would be cut.
         for name in list(MODELS)[: 1 if options.quick else None]:
@@ -244,7 +259,7 @@ def main() -> None:
             keep(options.json, about, rows)
         if "large" in wanted:
             sizes = LARGE_QUICK if options.quick else LARGE
-            rows += beyond(console, material, side, sizes, Path(scratch))
+            rows += beyond(console, material, side, sizes, scratch)
             keep(options.json, about, rows)
     for table in tables(rows):
         console.print(table)

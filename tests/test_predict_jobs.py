@@ -352,3 +352,31 @@ def test_f15_a_bomb_is_refused_from_its_header(run: Run, tmp_path: Path) -> None
     (tmp_path / "bomb.png").write_bytes(bomb)
     with pytest.raises(DataError, match=f"{images.MAX_PIXELS:,}|200,000|200000"):
         jobs.predict(run, tmp_path / "bomb.png", on_event=silent)
+
+
+def test_a_compiled_network_goes_by_tiles(
+    run: Run, streaming: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+
+    def keep(forward: object) -> object:
+        compiled.append(forward)
+        return forward
+
+    monkeypatch.setattr(torch, "compile", keep)
+    plain = jobs.predict(run, drawn(), on_event=silent)
+    fused = jobs.predict(run, drawn(), compile=True, on_event=silent)
+    assert plain.plan.kind == "stream"
+    assert fused.plan.kind == "tiles"
+    assert len(compiled) == 1
+    assert np.array_equal(plain.labels, fused.labels)
+
+
+def test_bands_in_half_precision_are_one_pass_in_half_precision(run: Run, streaming: None) -> None:
+    exact = jobs.predict(run, drawn(), on_event=silent)
+    bands = jobs.predict(run, drawn(), precision="bfloat16", on_event=silent)
+    tiles = jobs.predict(run, drawn(), precision="bfloat16", tile=64, on_event=silent)
+    assert bands.plan.kind == "stream"
+    assert tiles.plan.kind == "tiles"
+    assert (bands.labels == tiles.labels).mean() > 0.97
+    assert (bands.labels == exact.labels).mean() > 0.97

@@ -91,6 +91,27 @@ def test_a_backend_that_is_unknown_or_not_installed_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+# Precision
+
+
+def test_half_precision_gives_nearly_the_same_mask(predict: Predict, tmp_path: Path) -> None:
+    predict(PICTURE, out="exact")
+    predict(PICTURE, "--precision", "bfloat16")
+    exact, half = (mask(tmp_path / folder / "00.png") for folder in ("exact", "out"))
+    assert (exact == half).mean() > 0.97
+
+
+def test_a_precision_that_cannot_be_is_refused(predict: Predict, tmp_path: Path) -> None:
+    line = refusal(predict(PICTURE, "--precision", "bfloat", code=2))
+    assert "'bfloat'. Did you mean 'bfloat16'?" in line
+    line = refusal(predict(PICTURE, "--precision", "float16", "--device", "cpu", code=2))
+    assert "float16 is for a GPU" in line
+    for options in (("--compile",), ("--precision", "bfloat16")):
+        line = refusal(predict(PICTURE, *options, "--backend", "auto", code=2))
+        assert f"{' '.join(options)} is for the backend torch, not for auto." in line
+    assert not (tmp_path / "out").exists()
+
+
 # Several networks and views
 
 

@@ -297,3 +297,18 @@ def test_summed_weights_by_hand():
 def test_a_small_kernel_stays_behind_its_upsampling():
     given = Conv((3, 3), (1, 1), (1, 1), (1, 1), torch.zeros(1, 1, 3, 3), None, 1)
     assert coarse_conv(Grow("nearest", (2, 2)), given) is None
+
+
+def test_bands_in_mixed_precision_are_one_pass_in_mixed_precision() -> None:
+    model = centred(models.build(Spec.parse("unet:width=8,depth=2"), classes=3, channels=3)).float()
+    image = picture(96, 64)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            whole = model(image).float()
+        stream = Stream(graph_of(model, 3, 4), torch.bfloat16)
+        bands = stream.bands(lambda start, stop: image[:, :, start:stop], 96, 16)
+        parts = [logits.clone() for _, logits in bands]
+    assert all(part.dtype == torch.float32 for part in parts)
+    assert not torch.is_autocast_enabled("cpu")
+    # Eight bits of mantissa, through a dozen layers.
+    assert (torch.cat(parts, dim=2) - whole).abs().max() < 0.05 * whole.abs().max()

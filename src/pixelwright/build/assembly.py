@@ -28,10 +28,10 @@ from pixelwright.losses._loss import Loss
 from pixelwright.metrics.labels import LabelScores
 from pixelwright.metrics.scores import Scores
 from pixelwright.models import models
+from pixelwright.nn.compiled import Compiled
 from pixelwright.nn.receptive import Field, field_of
 from pixelwright.recipe import Recipe
 from pixelwright.training.callbacks import Callback, EarlyStopping, Goal, Plateau
-from pixelwright.training.compiled import Compiled
 from pixelwright.training.ema import Ema
 from pixelwright.training.engine import Engine
 from pixelwright.training.loop import Trainee
@@ -142,7 +142,7 @@ def training(recipe: Recipe, *, fresh: bool = True, on_event: OnEvent = silent) 
     if not rest:
         check_batch(trainee, recipe, accumulate, material.side)
     if recipe.train.compile:
-        trainee = replace(trainee, runs=Compiled(learns))
+        trainee = replace(trainee, runs=Compiled(learns, "train.compile"))
     return Training(
         recipe=recipe,
         note=start.note if start else "",

@@ -12,6 +12,7 @@ from pixelwright import memory
 from pixelwright.build.model import Model
 from pixelwright.inference.answers import Extra, bytes_for_a_pixel
 from pixelwright.inference.backends import Backend
+from pixelwright.inference.backends.torch import TorchBackend
 from pixelwright.inference.graph import graph_of
 from pixelwright.inference.plan import Costs
 from pixelwright.inference.run import Member
@@ -87,8 +88,9 @@ class Together:
 
     @property
     def by_rows(self) -> bool:
-        """Whether every backend is torch and every view keeps the order of rows."""
-        return all(b.name == "torch" for b in self.backends) and all(v.by_rows for v in self.views)
+        """Whether every backend runs a network as it is, and every view keeps the order of rows."""
+        as_it_is = (isinstance(b, TorchBackend) and not b.compiled for b in self.backends)
+        return all(as_it_is) and all(view.by_rows for view in self.views)
 
     def members(self, *, streaming: bool) -> list[Member]:
         """For `inference.run`."""
@@ -120,16 +122,17 @@ class Together:
 
     def _look(self) -> list[Stream] | None:
         found = []
-        for model in self.models:
+        for model, backend in zip(self.models, self.backends, strict=True):
             graph = graph_of(model.network, model.channels, model.field.multiple)
             why = graph.refused
-            if why is None and not _agree(stream := Stream(graph), model):
+            if why is None and not _agree(Stream(graph), model):
                 why = "its graph does not give what it gives itself"
             if why is not None:
                 text = f"not streamed, since {model.spec.name} cannot run by bands: {why}"
                 self._on_event(Event("note", {"text": text}))
                 return None
-            found.append(stream)
+            assert isinstance(backend, TorchBackend)
+            found.append(Stream(graph, backend.autocast))
         gc.collect()  # exported programs hold themselves, and with them copies of the weights
         return found
 

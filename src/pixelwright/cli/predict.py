@@ -30,6 +30,12 @@ Memory = Annotated[
 BackendName = Annotated[
     str, typer.Option("--backend", help="torch, onnxruntime, openvino, or auto for the fastest.")
 ]
+Precision = Annotated[
+    str, typer.Option(help="float32; bfloat16 or float16 are faster on a GPU, and not exact.")
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Let torch.compile fuse the networks; takes a minute.")
+]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Also write the probability of each class.")
 ]
@@ -62,6 +68,8 @@ def predict(
     memory: Memory = None,
     tile: Tile = None,
     backend: BackendName = "torch",
+    precision: Precision = "float32",
+    compile: Compile = False,
     probabilities: Probabilities = False,
     uncertainty: Uncertainty = False,
     flip: Flip = False,
@@ -100,6 +108,8 @@ def predict(
                 memory=memory,
                 tile=tile,
                 backend=backend,
+                precision=precision,
+                compile=compile,
                 probabilities=probabilities,
                 uncertainty=uncertainty,
                 flip=flip,

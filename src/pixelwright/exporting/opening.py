@@ -44,7 +44,15 @@ _MOST_FILES = 8
 _PREFIX = "kept-"
 
 
-def opened(name: Name, source: Source, *, keep: Path | None, device: str = "cpu") -> Backend:
+def opened(
+    name: Name,
+    source: Source,
+    *,
+    keep: Path | None,
+    device: str = "cpu",
+    mixed: torch.dtype | None = None,
+    compiled: bool = False,
+) -> Backend:
     """A backend that computes what the network does, within `verify.TOLERANCE`.
 
     Args:
@@ -53,13 +61,15 @@ def opened(name: Name, source: Source, *, keep: Path | None, device: str = "cpu"
         keep: The folder of files that were written for it before; made if need be. None keeps
             none.
         device: Where torch and ONNX Runtime compute; OpenVINO has the CPU.
+        mixed: The type in which torch computes most, instead of the network's own.
+        compiled: Whether torch compiles the network.
 
     Raises:
         RecipeError: A package is not installed, or does not compute on the device.
         ExportError: The network cannot be written as a file, or the backend does not agree.
     """
     if name == "torch":
-        return TorchBackend(source.network, device)
+        return TorchBackend(source.network, device, autocast=mixed, compiled=compiled)
     require(f"The backend '{name}'", *PACKAGES[name])
     if name == "onnxruntime":
         providers(torch.device(device))

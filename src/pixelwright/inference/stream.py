@@ -52,11 +52,12 @@ class Stream:
 
     Args:
         graph: Of the network; not a refused one.
+        autocast: The type of mixed precision; None computes in the network's own.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, autocast: torch.dtype | None = None) -> None:
         assert graph.refused is None, graph.refused
-        self.graph = graph
+        self.graph, self._autocast = graph, autocast
         nodes = graph.nodes
         self._readers: list[list[tuple[int, int]]] = [[] for _ in range(len(nodes) + 1)]
         for number, node in enumerate(nodes):
@@ -78,21 +79,31 @@ class Stream:
         dims = [2, *(node.dim for node in self.graph.nodes)]
         maps = [_Map(*one) for one in zip(dims, self._held(height, band), strict=True)]
         heights = self.heights(height)
+        kind = "cpu"
         for demand in self.demands(height, band):
             top, stop = demand.rows[IMAGE]
             if stop > top:
-                maps[IMAGE].put(read(top, stop), (top, stop), demand.keep[IMAGE])
-            for number, node in enumerate(self.graph.nodes):
-                rows = demand.rows[number + 1]
-                if rows[1] > rows[0]:
-                    self._compute(number, node, maps, rows, demand.keep[number + 1], heights)
-                for source in set(node.inputs):
-                    if self._last[source] == number:
-                        maps[source].let_go(demand.keep[source])
+                pixels = read(top, stop)
+                kind = pixels.device.type
+                maps[IMAGE].put(pixels, (top, stop), demand.keep[IMAGE])
+                del pixels
+            with torch.autocast(kind, self._autocast, enabled=self._autocast is not None):
+                self._round(demand, maps, heights)
             top, stop = demand.rows[-1]
             if stop > top:
-                yield top, maps[-1].take(top, stop)
+                logits = maps[-1].take(top, stop)
+                yield top, logits.to(torch.promote_types(logits.dtype, torch.float32))
                 maps[-1].let_go(stop)
+
+    def _round(self, demand: Demand, maps: list["_Map"], heights: list[int]) -> None:
+        """All operators in turn."""
+        for number, node in enumerate(self.graph.nodes):
+            rows = demand.rows[number + 1]
+            if rows[1] > rows[0]:
+                self._compute(number, node, maps, rows, demand.keep[number + 1], heights)
+            for source in set(node.inputs):
+                if self._last[source] == number:
+                    maps[source].let_go(demand.keep[source])
 
     def bytes(self, height: int, width: int, band: int, itemsize: int = 4) -> int:
         """The most that the maps hold at one time, logits of the band included.

@@ -84,7 +84,11 @@ class Planner:
         keep = keep_folder(run)
         if self.wanted.backend != "auto":
             named: Any = self.wanted.backend
-            return opened(named, source, keep=keep, device=device)
+            wanted = self.wanted
+            mixed = None if wanted.precision == "float32" else getattr(torch, wanted.precision)
+            return opened(
+                named, source, keep=keep, device=device, mixed=mixed, compiled=wanted.compile
+            )
         return choose(
             source,
             backends.NAMES,

@@ -307,6 +307,7 @@ class MaskPredictor:
             "plan": dataclasses.asdict(plan) | {"seconds": None},
             "models": self._planner.digest,
             "backends": self._planner.names(raster),
+            "precision": [self.wanted.precision, self.wanted.compile],
             "image": [str(source), stat.st_size, stat.st_mtime_ns] if stat else str(source),
             "views": [list(view) for view in self.wanted.views],
             "read": [self.wanted.bands, str(self.wanted.nodata), self.wanted.page],

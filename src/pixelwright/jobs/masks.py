@@ -86,6 +86,8 @@ class Wanted:
     tile: int | None = None
     budget: int | None = None
     backend: str = "torch"
+    precision: str = "float32"
+    compile: bool = False
     extras: tuple[Extra, ...] = ()
     views: Sequence[View] = PLAIN
     overwrite: bool = False

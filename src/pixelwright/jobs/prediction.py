@@ -31,6 +31,8 @@ from pixelwright.types import Event, OnEvent
 
 BACKENDS = ("auto", *backends.NAMES)
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+
 
 def predict(
     run: Run | str | Path | Sequence[Run | str | Path],
@@ -40,6 +42,8 @@ def predict(
     tile: int | None = None,
     memory: str | int | None = None,
     backend: str = "torch",
+    precision: str = "float32",
+    compile: bool = False,
     probabilities: bool = False,
     uncertainty: bool = False,
     overwrite: bool = False,
@@ -69,6 +73,9 @@ def predict(
         memory: That the process may take in all, as bytes or "2GB"; None takes a share of
             what is free.
         backend: torch, onnxruntime, openvino, or auto for the fastest that agrees with torch.
+        precision: float32; or bfloat16 or, on a GPU, float16, in which most is computed, faster on
+            machines made for it; pixels whose classes were nearly tied may get another.
+        compile: Let `torch.compile` fuse the networks' steps, which takes a minute at the start.
         probabilities: Also keep, and write, `<stem>.probabilities.npy`, uint8 "k h w" in steps of
             1/255; a classifier always tells them.
         uncertainty: Also `<stem>.entropy.png`, and with several networks or views
@@ -112,19 +119,14 @@ def predict(
         extras += ("entropy", "disagreement") if several else ("entropy",)
     if members[0].one_label:
         _only_masks(
-            tile=tile is not None,
-            memory=budget is not None,
-            backend=backend != "torch",
-            probabilities=probabilities,
-            uncertainty=uncertainty,
-            d4=d4,
-            resume=resume,
-            bands=bands is not None,
-            nodata=nodata is not None,
-            page=page is not None,
-        )
+            tile=tile is not None, memory=budget is not None, backend=backend != "torch",
+            precision=precision != "float32", compile=compile, probabilities=probabilities,
+            uncertainty=uncertainty, d4=d4, resume=resume, bands=bands is not None,
+            nodata=nodata is not None, page=page is not None,
+        )  # fmt: skip
         return _labels_of(members, image, folder, flip, overwrite, on_event)
     _agree(overwrite=overwrite, resume=resume, flip=flip, d4=d4)
+    _check_precision(precision, compile, backend, members[0].engine.device.type)
     if bands is not None:
         images.check_bands(bands, members[0].channels)
     wanted = Wanted(
@@ -132,6 +134,8 @@ def predict(
         tile=tile,
         budget=budget,
         backend=backend,
+        precision=precision,
+        compile=compile,
         extras=extras,
         views=ALL_EIGHT if d4 else MIRRORED if flip else PLAIN,
         overwrite=overwrite,
@@ -217,6 +221,26 @@ def _only_masks(**given: bool) -> None:
         raise RecipeError(
             f"{listed} {be} for networks that give every pixel a class, and this is a classifier."
             f"{why} Leave {them} out."
+        )
+
+
+def _check_precision(precision: str, compile: bool, backend: str, device: str) -> None:
+    """Refuse a precision that is not there.
+
+    Raises:
+        RecipeError: It is not known, not for the device, or not for the backend.
+    """
+    if precision not in PRECISIONS:
+        raise RecipeError(unknown("precision", precision, PRECISIONS))
+    if backend != "torch" and (compile or precision != "float32"):
+        option = "--compile" if compile else f"--precision {precision}"
+        raise RecipeError(
+            f"{option} is for the backend torch, not for {backend}. Leave one of them out."
+        )
+    if precision == "float16" and device == "cpu":
+        raise RecipeError(
+            "float16 is for a GPU: a CPU computes faster in float32. Leave --precision out, or "
+            "take bfloat16 on a CPU that is made for it."
         )
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pixelwright.inference.predictor import evaluating
+from pixelwright.nn.compiled import Compiled
 
 
 class TorchBackend:
@@ -20,6 +21,9 @@ class TorchBackend:
             a GPU; None computes in the network's own type.
         compiled: Let `torch.compile` fuse its steps, at the first picture of each kind of size;
             that takes a minute, so it is for long jobs.
+
+    Raises:
+        RecipeError: Nothing can be compiled here.
     """
 
     name = "torch"
@@ -35,7 +39,8 @@ class TorchBackend:
         self.device = torch.device(device)
         self.autocast = autocast
         self._network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._run = torch.compile(self._network) if compiled else self._network
+        self.compiled = compiled
+        self._run = Compiled(self._network, "--compile") if compiled else self._network
 
     def __call__(
         self, images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]

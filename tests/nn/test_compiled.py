@@ -12,8 +12,8 @@ from torch import nn
 
 import tiny
 from pixelwright.errors import RecipeError
+from pixelwright.nn.compiled import Compiled
 from pixelwright.recipe import Recipe
-from pixelwright.training.compiled import Compiled
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 
@@ -28,7 +28,7 @@ def network() -> nn.Module:
 def test_a_compiled_network_gives_its_logits_and_gradients() -> None:
     plain, model = network(), network()
     seen: list[torch.Size] = []
-    compiled = Compiled(model)
+    compiled = Compiled(model, "train.compile")
     compiled.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape))
     images = torch.rand(2, 3, 8, 8)
     for subject in (plain, compiled):
@@ -78,11 +78,13 @@ print("equal")
 
 @pytest.mark.slow
 @needs_compiler
-def test_f57_a_compiled_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_f57_a_compiled_training_goes_on_bit_for_bit(tmp_path: Path, device: str) -> None:
     recipe = Recipe.from_dict(
         {
             "data": tiny.draw_folders(tmp_path / "data"),
             "model": "unet:width=4,depth=1,dropout=0.2",
+            "device": device,
             "precision": "float32",
             "train": {"steps": 6, "batch_size": 2, "crop": 32, "compile": True, "ema": 0.9},
         }
@@ -99,7 +101,7 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch, "compile", refuse)
     with pytest.raises(RecipeError, match=r"not supported on this system\. Leave train\.compile"):
-        Compiled(network())
+        Compiled(network(), "train.compile")
 
 
 def test_a_compiler_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,5 +111,5 @@ def test_a_compiler_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         raise TorchDynamoException("InvalidCxxCompiler: No working C++ compiler found")
 
     monkeypatch.setattr(torch, "compile", lambda forward: fails)
-    with pytest.raises(RecipeError, match=r"No working C\+\+ compiler found. Leave"):
-        Compiled(network())(torch.rand(1, 3, 8, 8))
+    with pytest.raises(RecipeError, match=r"No working C\+\+ compiler found. Leave --compile out"):
+        Compiled(network(), "--compile")(torch.rand(1, 3, 8, 8))

@@ -1,7 +1,7 @@
-"""A model whose steps `torch.compile` fuses while it learns.
+"""A network whose steps `torch.compile` fuses.
 
-running = Compiled(model)
-logits = running(images)    # the first time for each shape of batch takes up to a minute
+running = Compiled(model, "train.compile")
+logits = running(images)    # the first time for a shape of batch takes up to a minute
 """
 
 import torch
@@ -17,16 +17,17 @@ class Compiled(nn.Module):
     `state_dict`, which know nothing of it.
 
     Args:
-        model: Trained in place.
+        model: Whose weights are used, and trained, in place.
+        option: What to leave out where nothing can be compiled.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, option: str) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._option = model, option
         try:
             self._run = torch.compile(model.forward)
         except RuntimeError as error:  # a Python or a system that the compiler does not know
-            raise _refused(error) from error
+            raise self._refused(error) from error
 
     def forward(self, images: Tensor) -> Tensor:
         """What the model gives.
@@ -39,13 +40,12 @@ class Compiled(nn.Module):
         try:
             logits: Tensor = self._run(images)
         except TorchDynamoException as error:
-            raise _refused(error) from error
+            raise self._refused(error) from error
         return logits
 
-
-def _refused(error: Exception) -> RecipeError:
-    why = str(error).strip().partition("\n")[0]
-    return RecipeError(
-        f"PyTorch could not compile the network: {why.rstrip('.')}. Leave train.compile out, or "
-        f"give PyTorch what it needs: a C++ compiler on a CPU, Triton on a GPU."
-    )
+    def _refused(self, error: Exception) -> RecipeError:
+        why = str(error).strip().partition("\n")[0]
+        return RecipeError(
+            f"PyTorch could not compile the network: {why.rstrip('.')}. Leave {self._option} out, "
+            f"or give PyTorch what it needs: a C++ compiler on a CPU, Triton on a GPU."
+        )
