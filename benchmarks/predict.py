@@ -231,7 +231,7 @@ def main() -> None:
     if options.quick:
         start_fast()
     console, rows = Console(), []
-    side = options.side or (768 if options.quick else 4096)
+    side = options.side or (640 if options.quick else 4096)
     small = 512 if options.quick else min(side, 2048)
     where = Where(options.device, options.precision)
     wanted = options.only or [*MODELS, *(("float64", "large") if where == Where() else ())]

@@ -288,9 +288,9 @@ def _tiles(whole: Plan, costs: Costs) -> Iterator[Plan]:
     side = max(USUAL_TILE, 8 * whole.halo)
     while side > 2 * whole.halo and side >= whole.align:
         fitted = side // whole.align * whole.align
-        yield _costed(
-            replace(whole, kind="tiles", rows=min(fitted, high), columns=min(fitted, wide)), costs
-        )
+        if fitted < max(high, wide):  # else it is one pass
+            rows, columns = min(fitted, high), min(fitted, wide)
+            yield _costed(replace(whole, kind="tiles", rows=rows, columns=columns), costs)
         side = side // 2 if side // 2 > 2 * whole.halo else side - whole.align * 4
 
 
