@@ -1,6 +1,6 @@
 """Backends on tiles: megapixels a second, peak memory, share of the machine's rate, agreement.
 
-    python benchmarks/backends.py --json backends.json
+    python benchmarks/backends.py --quick --json backends.json
     python benchmarks/backends.py --model "unet:width=16" --tile 512
 
 Every model and backend runs in a process of its own. Of each tile the median time of several runs
@@ -45,7 +45,7 @@ def memory(name: str) -> int:
 
 
 def measure(
-    spec: str, name: Name, tiles: tuple[int, ...], threads: int, middle: bool
+    spec: str, name: Name, tiles: tuple[int, ...], threads: int, middle: bool, rate: float
 ) -> list[dict[str, Any]]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -70,13 +70,12 @@ def measure(
         seconds = statistics.median(taken) if middle else min(taken)
         rows.append(
             {
-                "model": spec,
-                "backend": name,
-                "tile": tile,
+                "case": f"{spec}, tile {tile}",
+                "system": name,
                 "seconds": seconds,
-                "megapixels_per_second": tile**2 / seconds / 1e6,
-                "peak_megabytes": peak / 1e6,
-                "multiply_adds_per_second": multiply_adds(net, 3, tile, tile) / seconds,
+                "throughput": tile**2 / seconds / 1e6,
+                "peak_mb": peak / 1e6,
+                "share_of_rate": multiply_adds(net, 3, tile, tile) / seconds / rate,
                 "difference": agreement.difference,
                 "changed": agreement.changed,
                 "opening_seconds": opening,
@@ -98,23 +97,25 @@ def main() -> None:
     parser.add_argument("--tile", type=int, action="append", help="repeatable; by default three")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--best", action="store_true", help="the best run, where others compute")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="one network; under a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     args = parser.parse_args()
     rate = device_rate()
+    models = args.model or MODELS[: 1 if args.quick else None]
+    tiles = tuple(args.tile or TILES[: 2 if args.quick else None])
     rows = []
-    for spec in args.model or MODELS:
+    for spec in models:
         for name in NAMES:
             if not missing(name):
-                rows += alone(spec, name, tuple(args.tile or TILES), args.threads, not args.best)
-    table = Table("model", "backend", "tile", "Mpx/s", "peak MB", "of the rate", "differs by")
+                rows += alone(spec, name, tiles, args.threads, not args.best, rate)
+    table = Table("case", "system", "Mpx/s", "peak MB", "of the rate", "differs by")
     for row in rows:
         table.add_row(
-            row["model"],
-            row["backend"],
-            str(row["tile"]),
-            f"{row['megapixels_per_second']:.3g}",
-            f"{row['peak_megabytes']:,.0f}",
-            f"{row['multiply_adds_per_second'] / rate:.0%}",
+            row["case"],
+            row["system"],
+            f"{row['throughput']:.3g}",
+            f"{row['peak_mb']:,.0f}",
+            f"{row['share_of_rate']:.0%}",
             f"{row['difference']:.1e}",
         )
     console = Console()

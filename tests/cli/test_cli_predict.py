@@ -109,6 +109,8 @@ def test_a_precision_that_cannot_be_is_refused(predict: Predict, tmp_path: Path)
     for options in (("--compile",), ("--precision", "bfloat16")):
         line = refusal(predict(PICTURE, *options, "--backend", "auto", code=2))
         assert f"{' '.join(options)} is for the backend torch, not for auto." in line
+    line = refusal(predict(PICTURE, "--compile", "--memory", "2GB", code=2))
+    assert "Leave --compile or --memory out." in line
     assert not (tmp_path / "out").exists()
 
 

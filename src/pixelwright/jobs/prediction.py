@@ -126,7 +126,9 @@ def predict(
         )  # fmt: skip
         return _labels_of(members, image, folder, flip, overwrite, on_event)
     _agree(overwrite=overwrite, resume=resume, flip=flip, d4=d4)
-    _check_precision(precision, compile, backend, members[0].engine.device.type)
+    if compile:
+        _check_compile(backend, budget)
+    _check_precision(precision, backend, members[0].engine.device.type)
     if bands is not None:
         images.check_bands(bands, members[0].channels)
     wanted = Wanted(
@@ -224,7 +226,24 @@ def _only_masks(**given: bool) -> None:
         )
 
 
-def _check_precision(precision: str, compile: bool, backend: str, device: str) -> None:
+def _check_compile(backend: str, budget: int | None) -> None:
+    """Refuse what does not go with a compiled network.
+
+    Raises:
+        RecipeError: The backend is another, or memory is bounded.
+    """
+    if backend != "torch":
+        raise RecipeError(
+            f"--compile is for the backend torch, not for {backend}. Leave one of them out."
+        )
+    if budget is not None:
+        raise RecipeError(
+            "What torch.compile takes is not known beforehand, so that --memory could not be kept. "
+            "Leave --compile or --memory out."
+        )
+
+
+def _check_precision(precision: str, backend: str, device: str) -> None:
     """Refuse a precision that is not there.
 
     Raises:
@@ -232,10 +251,10 @@ def _check_precision(precision: str, compile: bool, backend: str, device: str) -
     """
     if precision not in PRECISIONS:
         raise RecipeError(unknown("precision", precision, PRECISIONS))
-    if backend != "torch" and (compile or precision != "float32"):
-        option = "--compile" if compile else f"--precision {precision}"
+    if backend != "torch" and precision != "float32":
         raise RecipeError(
-            f"{option} is for the backend torch, not for {backend}. Leave one of them out."
+            f"--precision {precision} is for the backend torch, not for {backend}. Leave one of "
+            f"them out."
         )
     if precision == "float16" and device == "cpu":
         raise RecipeError(
