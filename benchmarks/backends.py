@@ -10,18 +10,18 @@ before, with picture and logits. Weights are random, which no time depends on.
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine_rate import device_rate, multiply_adds
+from processes import alone
 from rich.console import Console
 from rich.table import Table
 
+from pixelwright import memory
 from pixelwright.build.model import network
 from pixelwright.exporting.opening import opened
 from pixelwright.exporting.source import Source
@@ -38,12 +38,6 @@ RUNS, SECONDS = 20, 6.0
 """Most of both, for one tile."""
 
 
-def memory(name: str) -> int:
-    """Bytes that this process holds (VmRSS) or held at most (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
 def measure(
     spec: str, name: Name, tiles: tuple[int, ...], threads: int, middle: bool, rate: float
 ) -> list[dict[str, Any]]:
@@ -57,10 +51,10 @@ def measure(
     rows = []
     for tile in tiles:
         picture = torch.randint(0, 256, (1, tile, tile, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
-        before = memory("VmRSS")
+        memory.forget_peak()
+        before = memory.resident()
         logits = backend(picture)
-        peak = memory("VmHWM") - before
+        peak = memory.peak() - before
         agreement = compare(logits, TorchBackend(net)(picture))
         taken: list[float] = []
         while len(taken) < RUNS and sum(taken) < SECONDS:
@@ -84,13 +78,6 @@ def measure(
     return rows
 
 
-def alone(*arguments: Any) -> list[dict[str, Any]]:
-    """`measure` in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure, *arguments).result()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", action="append", help="repeatable; by default two")
@@ -107,7 +94,7 @@ def main() -> None:
     for spec in models:
         for name in NAMES:
             if not missing(name):
-                rows += alone(spec, name, tiles, args.threads, not args.best, rate)
+                rows += alone(measure, spec, name, tiles, args.threads, not args.best, rate)
     table = Table("case", "system", "Mpx/s", "peak MB", "of the rate", "differs by")
     for row in rows:
         table.add_row(

@@ -371,7 +371,7 @@ def arguments() -> argparse.Namespace:
         "--until", type=float, nargs="+", metavar="TOP1", help="tell the seconds to each"
     )
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="for --until")
-    parser.add_argument("--device", default="auto", help="for --until")
+    parser.add_argument("--device", help="for --until; auto by default")
     parser.add_argument(
         "--steps",
         type=int,
@@ -388,6 +388,13 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.at_once > 1 and not options.steps:
         parser.error("--at-once needs --steps: by the clock, trainings must not share the cores")
+    trains = options.until or options.accuracy or options.pace
+    if options.set and not trains:
+        parser.error("--set is for --until, --accuracy and --pace")
+    if (options.recipe or options.device) and not options.until:
+        parser.error("--recipe and --device are for --until")
+    if trains and (options.quick or options.precision != "auto"):
+        parser.error("--quick and --precision are for speed; trainings take --set precision=...")
     return options
 
 
@@ -401,7 +408,7 @@ def main() -> None:
             from cifar100_accuracy import RECIPE, Plain, Race, accuracy, pace, until
 
             if options.until:
-                settings = [f"device={options.device}", *options.set]
+                settings = [f"device={options.device or 'auto'}", *options.set]
                 recipe = options.recipe or RECIPE
                 rows = until(folder, recipe, settings, sorted(options.until), options.seeds)
                 finish(options, rows, real)
@@ -410,7 +417,7 @@ def main() -> None:
             steps = options.steps and tuple(options.steps)
             race = Race(options.accuracy or 10.0, steps, tuple(options.set))
             if options.pace:
-                pace(folder, race.minutes, plain)
+                pace(folder, race, plain)
                 return
             rows = accuracy(folder, race, options.seeds, plain, options.at_once)
         else:

@@ -8,15 +8,16 @@ train several at once.
 """
 
 import math
-import multiprocessing
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from processes import alone
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "cifar100-quick.toml"
 
@@ -124,7 +125,7 @@ def seconds_of(step: Callable[[], object], seconds: float) -> float:
     return taken / steps
 
 
-def our_pace(folder: Path, minutes: float, seconds: float) -> dict[str, float]:
+def our_pace(folder: Path, race: Race, seconds: float) -> dict[str, float]:
     """Steps that `pixelwright train` would plan for the minutes, and what it plans them by."""
     begin = time.monotonic()
     import pixelwright
@@ -133,7 +134,7 @@ def our_pace(folder: Path, minutes: float, seconds: float) -> dict[str, float]:
     from pixelwright import build
     from pixelwright.training import loop, measure
 
-    chosen = our_recipe(folder, [])
+    chosen = our_recipe(folder, list(race.settings))
     training = build.training(chosen)
     trainee, source = training.trainee, training.loader.batches()
     start = time.monotonic() - begin
@@ -145,7 +146,7 @@ def our_pace(folder: Path, minutes: float, seconds: float) -> dict[str, float]:
 
     found = measure.Pace(seconds_of(step, seconds), training.validation_seconds(trainee.kept))
     # The pace is timed, and time for scores and report reserved, as in jobs/training.py.
-    left = 60 * minutes - start - 10 - (4 * found.validation + 12)
+    left = 60 * race.minutes - start - 10 - (4 * found.validation + 12)
     steps, every = measure.steps_within(left, found)
     return {"start": start, **found.__dict__, "steps": steps, "validate_every": every}
 
@@ -164,18 +165,12 @@ def plain_pace(folder: Path, minutes: float, seconds: float, plain: Plain) -> di
     return {"start": start, "step": one, "steps": int((60 * minutes - start) / one)}
 
 
-def alone(work: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
-    """What it returns in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *given).result()
-
-
-def pace(folder: Path, minutes: float, plain: Plain, turns: int = 3, seconds: float = 15.0) -> None:
+def pace(folder: Path, race: Race, plain: Plain, turns: int = 3, seconds: float = 15.0) -> None:
     """Print how many steps of each fit into the minutes: the middle of several turns.
 
     Args:
         folder: Where the binary version of CIFAR-100 lies.
-        minutes: Of each training.
+        race: Over the clock.
         plain: The plain loop.
         turns: Of each, one after the other, so that a slow minute of the machine meets both.
         seconds: That steps are timed for in a turn.
@@ -183,8 +178,8 @@ def pace(folder: Path, minutes: float, plain: Plain, turns: int = 3, seconds: fl
     plain = plain.filled()
     ours, others = [], []
     for _ in range(turns):
-        ours.append(alone(our_pace, folder, minutes, seconds))
-        others.append(alone(plain_pace, folder, minutes, seconds, plain))
+        ours.append(alone(our_pace, folder, race, seconds))
+        others.append(alone(plain_pace, folder, race.minutes, seconds, plain))
         print("ours:", ours[-1], "plain:", others[-1], flush=True)
     middle = [sorted(found, key=lambda one: one["steps"])[turns // 2] for found in (ours, others)]
     print("--steps", *(int(one["steps"]) for one in middle))

@@ -12,13 +12,12 @@ processor, not of a clock, so that whatever else the machine does hardly strikes
 
 import argparse
 import json
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from processes import alone
 from rich.console import Console
 from rich.table import Table
 
@@ -82,11 +81,9 @@ def measure(text: str, side: int, passes: int) -> list[dict[str, Any]]:
     start = time.process_time()
     cost = footprint(model, (1, 3, side, side))
     finding = time.process_time() - start
-    context = multiprocessing.get_context("spawn")
     rows = []
     for freed in FREED:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            bytes_, seconds = pool.submit(taken, text, side, freed, passes).result()
+        bytes_, seconds = alone(taken, text, side, freed, passes)
         rows.append(
             {
                 "case": f"{text}, {side} x {side}",

@@ -26,19 +26,16 @@ import json
 import multiprocessing
 import platform
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from predict_large import check, in_float64, large
 from predict_material import CLASSES, MODELS, Material
 from predict_systems import CPU_ONLY, DECIDED, NETWORK, SYSTEMS, Where, measure, truth
+from processes import alone
 from rich.console import Console
 from rich.table import Table
-
-T = TypeVar("T")
 
 Row = dict[str, Any]
 
@@ -59,9 +56,6 @@ LARGE = ((4096, 4096), (30_000, 30_000), (100_000, 4096))
 LARGE_QUICK = ((1024, 1024), (4096, 1024))
 BUDGET = "1GB"
 
-_START = ["spawn"]
-"""How processes start: afresh, or from one that has imported what they need."""
-
 
 def start_fast() -> None:
     """Let processes come from one that has PyTorch: in a fraction of the time.
@@ -70,15 +64,8 @@ def start_fast() -> None:
     not what a command would.
     """
     if "forkserver" in multiprocessing.get_all_start_methods():
-        _START[0] = "forkserver"
+        multiprocessing.set_start_method("forkserver", force=True)
         multiprocessing.set_forkserver_preload(["__main__", "pixelwright.jobs", "monai.inferers"])
-
-
-def alone(function: Callable[..., T], *arguments: Any) -> T:
-    """In a process of its own."""
-    context = multiprocessing.get_context(_START[0])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def prepare(folder: Path, quick: bool, sides: tuple[int, ...]) -> None:
@@ -234,6 +221,8 @@ def main() -> None:
     side = options.side or (640 if options.quick else 4096)
     small = 512 if options.quick else min(side, 2048)
     where = Where(options.device, options.precision)
+    if where != Where() and {"float64", "large"} & set(options.only or ()):
+        parser.error("float64 and large are measured on a CPU, without --device and --precision")
     wanted = options.only or [*MODELS, *(("float64", "large") if where == Where() else ())]
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)

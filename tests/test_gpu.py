@@ -44,10 +44,9 @@ def test_f57_a_training_on_a_gpu_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 def test_pictures_with_one_label_are_learnt_on_a_gpu(tmp_path: Path) -> None:
     data = tiny.draw_class_folders(tmp_path / "data")
-    run = jobs.train(
-        recipe(data, "convnet:width=8,norm=batch"), out=tmp_path / "run", on_event=silent
-    )
-    assert 0 <= run.scores("val")["top1"] <= 1
+    subject = recipe(data, "convnet:width=8,norm=batch", steps=60)
+    run = jobs.train(subject, out=tmp_path / "run", on_event=silent)
+    assert run.scores("val")["top1"] > 0.5  # of three classes
 
 
 def test_a_gpu_predicts_what_a_cpu_predicts(tmp_path: Path) -> None:

@@ -373,8 +373,9 @@ def test_a_compiled_network_goes_by_tiles(
 
 
 def test_bands_in_half_precision_are_one_pass_in_half_precision(run: Run, streaming: None) -> None:
-    exact = jobs.predict(run, drawn(), on_event=silent)
-    bands = jobs.predict(run, drawn(), precision="bfloat16", on_event=silent)
+    exact = jobs.predict(run, drawn(), probabilities=True, on_event=silent)
+    bands = jobs.predict(run, drawn(), precision="bfloat16", probabilities=True, on_event=silent)
+    assert (exact.probabilities != bands.probabilities).any()
     tiles = jobs.predict(run, drawn(), precision="bfloat16", tile=64, on_event=silent)
     assert bands.plan.kind == "stream"
     assert tiles.plan.kind == "tiles"

@@ -308,6 +308,8 @@ def test_bands_in_mixed_precision_are_one_pass_in_mixed_precision() -> None:
         stream = Stream(graph_of(model, 3, 4), torch.bfloat16)
         bands = stream.bands(lambda start, stop: image[:, :, start:stop], 96, 16)
         parts = [logits.clone() for _, logits in bands]
+        exact = model(image)
+    assert (torch.cat(parts, dim=2) - exact).abs().max() > 1e-3 * exact.abs().max()
     assert all(part.dtype == torch.float32 for part in parts)
     assert not torch.is_autocast_enabled("cpu")
     # Eight bits of mantissa, through a dozen layers.

@@ -47,6 +47,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch._dynamo.utils import counters
 
 from pixelwright import jobs
 from pixelwright.recipe import Recipe
@@ -71,6 +72,7 @@ one, other = (load(run.model_file)[0] for run in (straight, resumed))
 assert one.keys() == other.keys()
 assert all(torch.equal(one[name], other[name]) for name in one)
 assert resumed.log()[-1]["largest_input"] == [1, 48, 64]
+assert counters["stats"]["unique_graphs"] > 0  # something was compiled
 print("equal")
 """
 """Shapes are checked by pytest's process as it calls functions, which nothing compiled bears."""

@@ -34,7 +34,7 @@ Precision = Annotated[
     str, typer.Option(help="float32; bfloat16 or float16 are faster on a GPU, and not exact.")
 ]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Let torch.compile fuse the networks; takes a minute.")
+    bool, typer.Option("--compile", help="Let torch.compile fuse the networks; slow to start.")
 ]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Also write the probability of each class.")

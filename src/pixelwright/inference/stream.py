@@ -255,7 +255,7 @@ class Stream:
         slabs = [maps[m].take(*span) for m, span in zip(node.inputs, spans, strict=True)]
         made, op = maps[number + 1], node.op
         # Under autocast the type of a result is not that of what it is made from.
-        if isinstance(op, Rowwise) and not torch.is_autocast_enabled(slabs[0].device.type):
+        if isinstance(op, Rowwise) and self._autocast is None:
             waits, into = made.waits(rows, keep), _into(op.target)
             if waits and into is not None and made.buffer is not None:
                 run(into, op, slabs, out=made.room(rows, made.buffer))

@@ -75,7 +75,7 @@ def predict(
         backend: torch, onnxruntime, openvino, or auto for the fastest that agrees with torch.
         precision: float32; or bfloat16 or, on a GPU, float16, in which most is computed, faster on
             machines made for it; pixels whose classes were nearly tied may get another.
-        compile: Let `torch.compile` fuse the networks' steps, which takes a minute at the start.
+        compile: Let `torch.compile` fuse the networks' steps, which takes a while at the start.
         probabilities: Also keep, and write, `<stem>.probabilities.npy`, uint8 "k h w" in steps of
             1/255; a classifier always tells them.
         uncertainty: Also `<stem>.entropy.png`, and with several networks or views

@@ -1,7 +1,7 @@
 """A network whose steps `torch.compile` fuses.
 
 running = Compiled(model, "train.compile")
-logits = running(images)    # the first time for a shape of batch takes up to a minute
+logits = running(images)    # slow the first time for a shape of batch
 """
 
 import torch

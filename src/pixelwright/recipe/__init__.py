@@ -126,7 +126,7 @@ class Train(_Section):
     accumulate: int = Field(1, ge=1, description="parts in which a batch is computed")
     crop: int = Field(256, ge=1, description="height and width of training crops, in pixels")
     compile: bool = Field(
-        False, description="let torch.compile fuse the steps of the network, a minute at the start"
+        False, description="let torch.compile fuse the steps of the network; slow to start"
     )
     optimizer: OptimizerSpec = Spec("adamw")
     lr: float = Field(1e-3, gt=0, description="base learning rate")

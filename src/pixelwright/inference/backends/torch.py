@@ -20,7 +20,7 @@ class TorchBackend:
         autocast: `torch.bfloat16` or `torch.float16` for mixed precision, which is worth while on
             a GPU; None computes in the network's own type.
         compiled: Let `torch.compile` fuse its steps, at the first picture of each kind of size;
-            that takes a minute, so it is for long jobs.
+            that takes a while, so it is for long jobs.
 
     Raises:
         RecipeError: Nothing can be compiled here.
