@@ -7,10 +7,12 @@
 Two networks are trained on a part of a drawn aerial picture whose classes each cover more than a
 tenth, and predict another part of it, from an array to an array of classes. Every system runs in a
 process of its own, once on a corner of the picture and then on all of it; the median of several
-runs counts, after one in which ours plans. Peak memory is what a process held at most in that one,
-above what it held before. A pixel differs if its class is not that of one pass in float32; it was
-decided if its two best logits are more than 1e-5 apart, in parts of the larger: an exact system
-changes no such pixel, since sums in another order differ by about 1e-6. In float64 it changes none.
+runs counts, after one in which ours plans. Where memory comes to lie can cost a process a sixth of
+its speed, so those that are done within seconds take turns in three processes, of which the median
+counts. Peak memory is what a process held at most in the first run, above what it held before. A
+pixel differs if its class is not that of one pass in float32; it was decided if its two best logits
+are more than 1e-5 apart, in parts of the larger: an exact system changes no such pixel, since sums
+in another order differ by about 1e-6. In float64 it changes none.
 
 Then follow pictures that are larger than memory, made as they are read, and written as files: with
 the process's peak against its budget, and windows compared with the network on their surroundings.
@@ -51,6 +53,9 @@ QUICK = {
 SECONDS, WINDOWS = (15.0, 2.0), (40, 8)
 """Most that a system is timed for, and windows of a large picture that are compared: with --quick
 the second of each."""
+
+ROUNDS, SHORT = 3, 5.0
+"""Processes of each system that takes less than so many seconds; the others have one."""
 
 LARGE = ((4096, 4096), (30_000, 30_000), (100_000, 4096))
 LARGE_QUICK = ((1024, 1024), (4096, 1024))
@@ -101,10 +106,20 @@ def compare(
     run, picture, case = material.run(name).path, material.picture(side), f"{name} {side} x {side}"
     reference = scratch / f"{name}.npz"
     work = alone(truth, run, picture, reference, Where(where.device))
+    found: dict[str, list[Row]] = {system: [] for system in systems}
+    for number in range(1 if material.quick else ROUNDS):
+        for system, before in found.items():
+            if number and before[0]["seconds"] >= SHORT:
+                continue
+            console.print(f"[dim]{case}: {system}[/]")
+            limit = SECONDS[material.quick]
+            before.append(alone(measure, system, run, picture, reference, limit, where))
     rows = []
-    for system in systems:
-        console.print(f"[dim]{case}: {system}[/]")
-        row = alone(measure, system, run, picture, reference, SECONDS[material.quick], where)
+    for system, processes in found.items():
+        # An odd number, so one of them is the median.
+        row = sorted(processes, key=lambda one: one["seconds"])[len(processes) // 2]
+        row["peak_mb"] = max(one["peak_mb"] for one in processes)
+        row["processes"] = sorted(one["seconds"] for one in processes)
         share = work / row["seconds"] / speed
         rows.append({"case": case, "system": system, **row, "share_of_rate": share})
     return rows

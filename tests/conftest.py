@@ -21,6 +21,12 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_each_time() -> None:
+    """A test that draws weights draws the same alone, in any order and in any worker."""
+    torch.manual_seed(0)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests begin, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: "slow" not in item.keywords)

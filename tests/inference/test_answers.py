@@ -24,6 +24,21 @@ def test_without_more_the_answer_is_the_largest_logit() -> None:
     assert found.probabilities is found.entropy is found.disagreement is None
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("classes", [1, 2, 3, 6, 19, 256, 257])
+def test_the_first_of_the_largest_logits_wins_in_any_memory_format(
+    classes: int, layout: torch.memory_format
+) -> None:
+    drawn = torch.Generator().manual_seed(classes)
+    scores = torch.randint(0, 4, (1, classes, 9, 7), generator=drawn).float()
+    expected = scores[0].numpy().argmax(axis=0)
+    given = scores.to(memory_format=layout)
+    labels = answer([given[0]]).labels
+    assert (labels == expected).all()
+    assert labels.dtype == (np.uint16 if classes > 256 else np.uint8)
+    assert torch.equal(given, scores)
+
+
 def test_probabilities_are_parts_of_255() -> None:
     found = answer([logits(0.5, 0.3, 0.2)], ["probabilities"])
     assert found.probabilities is not None

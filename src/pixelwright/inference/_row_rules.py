@@ -14,15 +14,13 @@ from pixelwright.inference._rows import (
     Grow,
     MaxPool,
     Pad,
-    Reshaped,
     RowOp,
-    Rowwise,
     Shrink,
     Shuffle,
-    Slot,
     Transposed,
     Unshuffle,
 )
+from pixelwright.inference._rowwise import PerChannel, Reshaped, Rowwise, Slot
 from pixelwright.nn._rules import PLAIN_WORDS, POINTWISE
 
 
@@ -131,7 +129,21 @@ def _pointwise(call: Call) -> Found:
             value.ndim >= -dim and value.shape[dim] > 1 for dim in (h, w)
         ):
             raise RefusedError("values that depend on the position in the image")
-    return call.rowwise(), (h + len(call.shape), w + len(call.shape))
+    dims = (h + len(call.shape), w + len(call.shape))
+    kind = PerChannel if _per_channel(call) else Rowwise
+    return kind(call.target, call.args, call.kwargs), dims
+
+
+def _per_channel(call: Call) -> bool:
+    """Whether whole maps meet constants that differ from channel to channel only."""
+    constants = [one for one in call.args if isinstance(one, Tensor) and one.numel() > 1]
+    return (
+        torch.Tag.pointwise in call.target.tags
+        and bool(constants)
+        and all(found.plain and found.shape == call.shape for found in call.maps)
+        and all(one.shape[-3:] == (call.shape[1], 1, 1) for one in constants)
+        and not any(isinstance(one, (Tensor, Slot)) for one in call.kwargs.values())
+    )
 
 
 def two(value: Any) -> tuple[int, int]:

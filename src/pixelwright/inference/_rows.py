@@ -6,7 +6,7 @@ is cut into bands. Half-open ranges throughout.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -59,67 +59,52 @@ def _rows_of(map_: Tensor, first: int, stop: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Rowwise:
-    """An operator that mixes no rows: pointwise, over channels, or along a row.
+class Node:
+    """An operator and the maps that it takes.
 
     Args:
-        target: The ATen overload.
-        args: Its arguments, with `Slot`s where maps stand.
-        kwargs: Likewise.
+        op: How it is computed.
+        inputs: Numbers of maps, at least one.
+        dim: Where the rows of its result lie.
+        values: Of its result, for each of its rows and columns.
+        columns: Of its result, for each column of the image.
     """
 
-    target: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    op: RowOp
+    inputs: tuple[int, ...]
+    dim: int
+    values: int
+    columns: float
 
-    def height(self, heights: Sequence[int]) -> int:
-        return heights[0]
 
-    def needs(self, number: int, rows: Rows, height: int) -> Rows:
-        return rows
+@runtime_checkable
+class Overwriting(Protocol):
+    """A `RowOp` that can compute within the memory of its first input."""
 
-    def run(
+    def overwrites(self, same: bool) -> bool:
+        """Whether it ever does.
+
+        Args:
+            same: Whether its result is as large as that input.
+        """
+        ...
+
+    def run_over(
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
-        found: Tensor = self.target(*filled(self.args, slabs), **filled(self.kwargs, slabs))
-        return found
+        """As `RowOp.run`; what the first slab holds afterwards is left open."""
+        ...
 
 
-@dataclass(frozen=True)
-class Slot:
-    """The place of an input among the arguments of an operator."""
+def flat(map_: Tensor) -> Tensor | None:
+    """A map "1 c h w" as "h wc", a view; None where its values do not lie so.
 
-    number: int
-
-
-def filled(tree: Any, slabs: Sequence[Tensor]) -> Any:
-    """Arguments with maps in their places."""
-    if isinstance(tree, Slot):
-        return slabs[tree.number]
-    if isinstance(tree, dict):
-        return {key: filled(value, slabs) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(filled(value, slabs) for value in tree)
-    return tree
-
-
-@dataclass(frozen=True)
-class Reshaped(Rowwise):
-    """A view that leaves rows and columns dimensions of their own.
-
-    Args:
-        shape: Of the result, with "h" and "w" where rows and columns lie.
-        width_dim: Where the columns of the input lie.
+    Loops over long rows are faster than loops over the few channels of a pixel.
     """
-
-    shape: tuple[int | str, ...]
-    width_dim: int
-
-    def run(
-        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
-    ) -> Tensor:
-        lengths = {"h": rows[1] - rows[0], "w": slabs[0].shape[self.width_dim]}
-        return slabs[0].reshape([lengths[n] if isinstance(n, str) else n for n in self.shape])
+    if map_.ndim != 4 or len(map_) != 1:
+        return None
+    last = map_[0].permute(1, 2, 0)
+    return last.flatten(1) if last.is_contiguous() else None
 
 
 @dataclass(frozen=True)
@@ -186,6 +171,27 @@ class MaxPool(_Windowed):
         slab, above = self._padded(slabs[0], rows, heights[0], float("-inf"))
         padding = (above, self.padding[1])
         return F.max_pool2d(slab, self.kernel, self.stride, padding, self.dilation, self.ceil)
+
+    def overwrites(self, same: bool) -> bool:
+        return self.kernel == self.stride and self.padding == (0, 0) and self.dilation == (1, 1)
+
+    def run_over(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        """Over rows, then over columns: a third of the time of `max_pool2d` on a CPU."""
+        slab, (high, wide) = slabs[0], self.kernel
+        lines, channels, width = flat(slab), slab.shape[1], slab.shape[3]
+        whole = slab.shape[2] == high * (rows[1] - rows[0]) and width % wide == 0
+        if lines is None or not whole or slab.device.type != "cpu":
+            return self.run(slabs, starts, rows, heights)
+        first = lines[::high]
+        for row in range(1, high):
+            torch.maximum(first, lines[row::high], out=first)
+        groups = first.view(-1, width // wide, wide, channels)
+        found = groups[:, :, 0]
+        for column in range(1, wide):
+            found = torch.maximum(found, groups[:, :, column])
+        return found.permute(2, 0, 1)[None]
 
 
 @dataclass(frozen=True)
@@ -313,9 +319,16 @@ class Shrink:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Channels become `factor` x `factor` pixels."""
+    """Channels become `factor` x `factor` pixels.
+
+    Args:
+        factor: Of rows and of columns.
+        planes: Channels of the result, if each of them shall lie by itself, not each pixel; more
+            channels of the input are left out.
+    """
 
     factor: int
+    planes: int | None = None
 
     def height(self, heights: Sequence[int]) -> int:
         return heights[0] * self.factor
@@ -327,8 +340,19 @@ class Shuffle:
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
         begin = starts[0] * self.factor
-        found = F.pixel_shuffle(slabs[0], self.factor)
+        found = self._in_planes(slabs[0])
         return _rows_of(found, rows[0] - begin, rows[1] - begin)
+
+    def _in_planes(self, slab: Tensor) -> Tensor:
+        """`pixel_shuffle`, into the default memory format if so wished."""
+        if self.planes is None:
+            return F.pixel_shuffle(slab, self.factor)
+        number, _, height, width = slab.shape
+        parts = slab[:, : self.planes * self.factor**2]
+        # n c y x h w
+        parts = parts.view(number, self.planes, self.factor, self.factor, height, width)
+        placed = parts.permute(0, 1, 4, 2, 5, 3).contiguous()  # n c h y w x
+        return placed.flatten(4).flatten(2, 3)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def answer(logits: Sequence[Float[Tensor, "k h w"]], extras: Collection[Extra] =
     first = logits[0]
     kind = np.uint8 if len(first) <= 2**8 else np.uint16
     if len(logits) == 1 and not extras:
-        return Answer(_labels(first, kind))
+        return Answer(labels_of(first, kind))
     mean, own = _mean(logits, "disagreement" in extras)
     unsure = math.log(max(len(first), 2))
     total = _entropy(mean) if {"entropy", "disagreement"} & set(extras) else None
@@ -59,15 +59,52 @@ def answer(logits: Sequence[Float[Tensor, "k h w"]], extras: Collection[Extra] =
     if total is not None and own is not None:
         disagreement = _quantised((total - own) / unsure, MOST_UNSURE)
     likely = _quantised(mean, 255) if "probabilities" in extras else None
-    return Answer(_labels(mean, kind), likely, entropy, disagreement)
+    return Answer(labels_of(mean, kind), likely, entropy, disagreement)
 
 
 def bytes_for_a_pixel(classes: int, extras: Collection[Extra], several: bool) -> int:
     """What `answer` takes at most for each pixel, the logits aside."""
-    index = 12  # a score in float32 and its class in int64
+    # A score in float32 and its class in int64; or copied scores, the best, and two of 8 bits.
+    index = max(12, 6 + 4 * classes * (classes <= FEW_TO_COPY))
     if not extras and not several:
         return index
     return index + 8 * classes + 5 * classes * ("probabilities" in extras) + 24
+
+
+def labels_of(
+    scores: Float[Tensor, "k h w"], kind: type[np.unsignedinteger]
+) -> UInt[np.ndarray, "h w"]:
+    """The class of the largest score of each pixel, the first of equal ones.
+
+    Args:
+        scores: Of each class.
+        kind: Of the result.
+    """
+    if scores.device.type == "cpu" and kind is np.uint8:
+        if len(scores) <= FEW_TO_COPY:
+            scores = scores.contiguous()
+        if scores.stride(2) == 1:
+            return _first_largest(scores).numpy()
+    # On a CPU `argmax` over the first axis takes longer.
+    return scores.max(dim=0).indices.cpu().numpy().astype(kind)
+
+
+FEW_TO_COPY = 5
+"""Classes of which it pays to lay each by itself before they are compared."""
+
+
+def _first_largest(scores: Float[Tensor, "k h w"]) -> UInt8[Tensor, "h w"]:
+    """As `argmax` over classes that lie by themselves, in a sixth of the time of `max`."""
+    best = scores[0]
+    labels = torch.zeros(best.shape, dtype=torch.uint8)
+    for number in range(1, len(scores)):
+        # A class that wins has the highest number so far.
+        wins = torch.gt(scores[number], best).view(torch.uint8)
+        torch.maximum(labels, wins.mul_(number), out=labels)
+        if number + 1 < len(scores):
+            out = best if number > 1 else torch.empty_like(best)
+            best = torch.maximum(best, scores[number], out=out)
+    return labels
 
 
 def _mean(logits: Sequence[Tensor], entropies: bool) -> tuple[Tensor, Tensor | None]:
@@ -92,11 +129,6 @@ def _entropy(likely: Float[Tensor, "k h w"]) -> Float[Tensor, "h w"]:
     """In nats."""
     entropy: Tensor = torch.special.entr(likely).sum(dim=0)
     return entropy
-
-
-def _labels(scores: Tensor, kind: type[np.unsignedinteger]) -> UInt[np.ndarray, "h w"]:
-    # On a CPU `argmax` over the first axis takes longer.
-    return scores.max(dim=0).indices.cpu().numpy().astype(kind)
 
 
 def _quantised(shares: Tensor, most: int) -> UInt8[np.ndarray, "*shape"]:

@@ -5,9 +5,8 @@
     graph.refused      # None, or the operator that cannot be run by rows: "roll"
 
 Taken from `torch.export`'s ATen graph in evaluation mode. What depends on weights alone is computed
-once; batch norm goes into the convolution before it, in float64; a nearest upsampling followed by a
-convolution becomes a convolution at the lower resolution, whose channels are the finer pixels; a
-ReLU before a max pooling comes after it.
+once; batch norm goes into the convolution before it, in float64. `_rewrites` then leaves less to
+compute.
 """
 
 import math
@@ -21,32 +20,15 @@ from torch import Tensor, nn
 from torch.fx.node import Node as FxNode
 from torch.fx.node import map_arg
 
+from pixelwright.inference._rewrites import faster
 from pixelwright.inference._row_rules import Call, Map, RefusedError, follow, kernels
-from pixelwright.inference._rows import Conv, Grow, MaxPool, RowOp, Rowwise, Shuffle, Slot
+from pixelwright.inference._rows import Conv, Node, RowOp
+from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
 
 IMAGE = 0
 """The number of the map that is the image itself; node `i` gives map `i + 1`."""
 
 _PARTS = ("split", "split_with_sizes", "chunk")
-
-
-@dataclass(frozen=True)
-class Node:
-    """An operator and the maps that it takes.
-
-    Args:
-        op: How it is computed.
-        inputs: Numbers of maps, at least one.
-        dim: Where the rows of its result lie.
-        values: Of its result, for each of its rows and columns.
-        columns: Of its result, for each column of the image.
-    """
-
-    op: RowOp
-    inputs: tuple[int, ...]
-    dim: int
-    values: int
-    columns: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +70,7 @@ def graph_of(model: nn.Module, channels: int, multiple: int) -> Graph:
             nodes = _Reader(program, size[1]).read()
     except RefusedError as refusal:
         return Graph(refused=str(refusal))
-    return Graph(tuple(_pooled_first(_coarsened(nodes))))
+    return Graph(tuple(faster(nodes)))
 
 
 @dataclass
@@ -226,7 +208,8 @@ class _Reader:
         kind = given["running_mean"].dtype
         for op, value in ((torch.ops.aten.mul.Tensor, scale), (torch.ops.aten.add.Tensor, shift)):
             by = value.to(kind).reshape(-1, *[1] * (len(before.shape) - 2))
-            self._add(node, Rowwise(op, (Slot(0), by), {}), (before,), before.shape, before.dims)
+            made = (PerChannel if before.plain else Rowwise)(op, (Slot(0), by), {})
+            self._add(node, made, (before,), before.shape, before.dims)
             before = self.maps[node]
 
 
@@ -264,78 +247,3 @@ def _scaled(conv: Conv, scale: Tensor, shift: Tensor) -> Conv:
     bias = shift if conv.bias is None else conv.bias.double() * scale + shift
     kind = conv.weight.dtype
     return replace(conv, weight=kernels(weight.to(kind)), bias=bias.to(kind))
-
-
-def _coarsened(nodes: list[Node]) -> list[Node]:
-    """The same with each upsampling and its convolution done at the lower resolution."""
-    uses = Counter(number for node in nodes for number in node.inputs)
-    made = list(nodes)
-    for number in range(1, len(nodes)):
-        grow, conv = nodes[number - 1], nodes[number]
-        if conv.inputs != (number,) or uses[number] > 1:
-            continue
-        if not isinstance(grow.op, Grow) or not isinstance(conv.op, Conv):
-            continue
-        fine = coarse_conv(grow.op, conv.op)
-        if fine is not None:
-            factor = grow.op.factor[0]
-            values = conv.values * factor**2
-            made[number - 1] = Node(fine, grow.inputs, 2, values, grow.columns / factor)
-            made[number] = replace(conv, op=Shuffle(factor))
-    return made
-
-
-def _pooled_first(nodes: list[Node]) -> list[Node]:
-    """The same with each ReLU behind a max pooling, where it has fewer values to look at."""
-    uses = Counter(number for node in nodes for number in node.inputs)
-    made = list(nodes)
-    for number in range(1, len(nodes)):
-        relu, pool = made[number - 1], made[number]
-        if pool.inputs != (number,) or uses[number] > 1 or not isinstance(pool.op, MaxPool):
-            continue
-        if isinstance(relu.op, Rowwise) and relu.op.target is torch.ops.aten.relu.default:
-            made[number - 1] = replace(pool, inputs=relu.inputs)
-            made[number] = replace(relu, inputs=(number,), columns=pool.columns)
-    return made
-
-
-def coarse_conv(grow: Grow, conv: Conv) -> Conv | None:
-    """What gives all fine pixels of a coarse one as channels, for a shuffle of pixels to place.
-
-    Each fine pixel sees the same few coarse ones, each as often as it is repeated under the
-    kernel, so the weights that meet one coarse pixel are summed beforehand. Done where that takes
-    fewer multiplications.
-
-    Args:
-        grow: Nearest upsampling.
-        conv: Of the result.
-
-    Returns:
-        None where it does not apply, or does not pay.
-    """
-    factor, side, padding = grow.factor[0], conv.kernel[0], conv.padding[0]
-    same = {grow.factor, conv.kernel, conv.padding} == {(factor,) * 2, (side,) * 2, (padding,) * 2}
-    plain = conv.groups == 1 and conv.stride == (1, 1) and conv.dilation == (1, 1)
-    if grow.mode != "nearest" or not same or not plain or side != 2 * padding + 1:
-        return None
-    reach = -(-padding // factor)
-    coarse = 2 * reach + 1
-    if factor**2 * coarse**2 >= side**2 * factor**2:
-        return None
-    out, into = conv.weight.shape[:2]
-    exact = conv.weight.double()
-    summed = exact.new_zeros(out, factor, factor, into, coarse, coarse)
-    for phase_y in range(factor):
-        for phase_x in range(factor):
-            for y in range(side):
-                for x in range(side):
-                    at = (
-                        (phase + tap - padding) // factor + reach
-                        for phase, tap in ((phase_y, y), (phase_x, x))
-                    )
-                    top, left = at
-                    summed[:, phase_y, phase_x, :, top, left] += exact[:, :, y, x]
-    kind = conv.weight.dtype
-    weight = kernels(summed.reshape(out * factor**2, into, coarse, coarse).to(kind))
-    bias = None if conv.bias is None else conv.bias.repeat_interleave(factor**2)
-    return Conv((coarse, coarse), (1, 1), (reach, reach), (1, 1), weight, bias, 1)

@@ -19,16 +19,14 @@ import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixelwright.inference._rows import Conv, Reshaped, Rows, Rowwise, Slot, filled
-from pixelwright.inference.graph import IMAGE, Graph, Node
-from pixelwright.nn._rules import POINTWISE
+from pixelwright.inference._rows import Conv, Node, Overwriting, Rows
+from pixelwright.inference._rowwise import Rowwise, may_be_view
+from pixelwright.inference.graph import IMAGE, Graph
 
 Read = Callable[[int, int], Tensor]
 """Rows [start, stop) of the image, "1 c rows w", channels last."""
@@ -235,11 +233,9 @@ class Stream:
         if source == IMAGE or len(self._readers[source]) > 1:
             return False
         before = self._node(source)
-        fresh = not (isinstance(before.op, Rowwise) and _is_view(before.op))
         same = (before.values, before.columns, before.dim) == (node.values, node.columns, node.dim)
-        op = node.op
-        first = isinstance(op, Rowwise) and op.args[:1] == (Slot(0),) and _in_place(op.target)
-        return bool(first) and fresh and same
+        writes = isinstance(node.op, Overwriting) and node.op.overwrites(same)
+        return writes and not may_be_view(before.op)
 
     def _compute(
         self,
@@ -255,22 +251,16 @@ class Stream:
         slabs = [maps[m].take(*span) for m, span in zip(node.inputs, spans, strict=True)]
         made, op = maps[number + 1], node.op
         # Under autocast the type of a result is not that of what it is made from.
-        if isinstance(op, Rowwise) and self._autocast is None:
-            waits, into = made.waits(rows, keep), _into(op.target)
-            if waits and into is not None and made.buffer is not None:
-                run(into, op, slabs, out=made.room(rows, made.buffer))
-                return
-            if self._in_place[number] and maps[node.inputs[0]].loose is not None:
-                made.put(run(_in_place(op.target), op, slabs), rows, keep)
-                return
+        typed = self._autocast is None or not isinstance(op, Rowwise)
+        waits = made.buffer is not None and made.waits(rows, keep)
+        if typed and waits and isinstance(op, Rowwise) and op.writes_into:
+            assert made.buffer is not None
+            op.run_into(slabs, made.room(rows, made.buffer))
+            return
         starts = [first for first, _ in spans]
-        made.put(op.run(slabs, starts, rows, own), rows, keep)
-
-
-def run(target: Any, op: Rowwise, slabs: Sequence[Tensor], **more: Tensor) -> Tensor:
-    """Another overload of the same operator."""
-    found: Tensor = target(*filled(op.args, slabs), **filled(op.kwargs, slabs), **more)
-    return found
+        spare = typed and self._in_place[number] and maps[node.inputs[0]].loose is not None
+        run = op.run_over if spare and isinstance(op, Overwriting) else op.run
+        made.put(run(slabs, starts, rows, own), rows, keep)
 
 
 def _copied(node: Node, sizes: Sequence[int], shape: Sequence[tuple[int, int]]) -> int:
@@ -361,34 +351,3 @@ class _Map:
         self.begin = min(max(self.begin, keep), self.stop)
         if self.begin == self.stop:
             self.loose, self.first = None, self.stop
-
-
-def _is_view(op: Rowwise) -> bool:
-    """Whether the result shares the memory of the input."""
-    return isinstance(op, Reshaped) or any(r.alias_info for r in op.target._schema.returns)
-
-
-@cache
-def _in_place(target: Any) -> Any:
-    """The overload that writes over its first argument, such as `relu_`; None if there is none."""
-    packet = getattr(torch.ops.aten, f"{target.overloadpacket.__name__}_", None)
-    pointwise = torch.Tag.pointwise in target.tags or target.overloadpacket.__name__ in POINTWISE
-    return getattr(packet, target._overloadname, None) if packet and pointwise else None
-
-
-@cache
-def _into(target: Any) -> Any:
-    """The overload that computes into a given tensor; None if there is none."""
-    packet = target.overloadpacket
-    if target is torch.ops.aten.relu.default:
-        return _relu_into
-    pointwise = torch.Tag.pointwise in target.tags or packet.__name__ == "cat"
-    if not pointwise or target._overloadname not in ("default", "Tensor"):
-        return None
-    # Many such overloads compute a tensor of their own first and copy it; those have no kernel.
-    kernel = torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{packet.__name__}.out", "CPU")
-    return getattr(packet, "out", None) if kernel else None
-
-
-def _relu_into(tensor: Tensor, *, out: Tensor) -> Tensor:
-    return torch.clamp_min(tensor, 0, out=out)

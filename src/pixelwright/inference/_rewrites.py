@@ -1,0 +1,166 @@
+"""The same network with fewer operations: what the reader of a graph leaves to be found.
+
+faster(nodes)      # as many maps or fewer, and equal logits up to rounding
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pixelwright.inference._row_rules import kernels
+from pixelwright.inference._rows import Conv, Grow, MaxPool, Node, Shuffle
+from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
+
+
+def faster(nodes: list[Node]) -> list[Node]:
+    """All of the below, in the order in which each finds most."""
+    for rewritten in (_coarsened, _pooled_first, _scaled_later, _in_planes):
+        nodes = rewritten(nodes)
+    return nodes
+
+
+def _coarsened(nodes: list[Node]) -> list[Node]:
+    """The same with each upsampling and its convolution done at the lower resolution."""
+    uses = Counter(number for node in nodes for number in node.inputs)
+    made = list(nodes)
+    for number in range(1, len(nodes)):
+        grow, conv = nodes[number - 1], nodes[number]
+        if conv.inputs != (number,) or uses[number] > 1:
+            continue
+        if not isinstance(grow.op, Grow) or not isinstance(conv.op, Conv):
+            continue
+        fine = coarse_conv(grow.op, conv.op)
+        if fine is not None:
+            factor = grow.op.factor[0]
+            values = conv.values * factor**2
+            made[number - 1] = Node(fine, grow.inputs, 2, values, grow.columns / factor)
+            made[number] = replace(conv, op=Shuffle(factor))
+    return made
+
+
+def _pooled_first(nodes: list[Node]) -> list[Node]:
+    """The same with each ReLU behind a max pooling, where it has fewer values to look at."""
+    uses = Counter(number for node in nodes for number in node.inputs)
+    made = list(nodes)
+    for number in range(1, len(nodes)):
+        relu, pool = made[number - 1], made[number]
+        if pool.inputs != (number,) or uses[number] > 1 or not isinstance(pool.op, MaxPool):
+            continue
+        if isinstance(relu.op, Rowwise) and relu.op.target is torch.ops.aten.relu.default:
+            made[number - 1] = replace(pool, inputs=relu.inputs)
+            made[number] = replace(relu, inputs=(number,), columns=pool.columns)
+    return made
+
+
+def _scaled_later(nodes: list[Node]) -> list[Node]:
+    """The same with factors of channels, as of a normalisation, in the convolution behind them."""
+    uses = Counter(number for node in nodes for number in node.inputs)
+    made = list(nodes)
+    for number in range(len(nodes) - 1, 0, -1):
+        scale, conv = made[number - 1], made[number]
+        if conv.inputs != (number,) or uses[number] > 1 or not isinstance(conv.op, Conv):
+            continue
+        factor = _factor(scale)
+        if factor is not None and conv.op.groups == 1:
+            # Zeros around the image stay zeros.
+            weight = conv.op.weight.double() * factor.reshape(1, -1, 1, 1)
+            weight = kernels(weight.to(conv.op.weight.dtype))
+            made[number] = replace(conv, inputs=scale.inputs, op=replace(conv.op, weight=weight))
+            made = _without(made, number)
+    return made
+
+
+def _factor(node: Node) -> Tensor | None:
+    """What a node multiplies each channel by, in float64; None if it does anything else."""
+    op = node.op
+    if not isinstance(op, PerChannel) or op.kwargs or len(op.args) != 2 or op.args[0] != Slot(0):
+        return None
+    by: Tensor = op.args[1].double().flatten()
+    if op.target is torch.ops.aten.mul.Tensor:
+        return by
+    return 1 / by if op.target is torch.ops.aten.div.Tensor else None
+
+
+def _without(nodes: list[Node], gone: int) -> list[Node]:
+    """The same without the node of a map that no node reads."""
+    later = [
+        replace(node, inputs=tuple(number - (number > gone) for number in node.inputs))
+        for node in nodes[gone:]
+    ]
+    return [*nodes[: gone - 1], *later]
+
+
+FEW = 16
+"""Channels of which it pays to let each lie by itself."""
+
+LANES = 8
+"""Channels that convolutions compute at a time: one more takes the time of eight."""
+
+
+def _in_planes(nodes: list[Node]) -> list[Node]:
+    """The same with the few logits of a last shuffle class by class, as classes are compared."""
+    last = nodes[-1]
+    if not isinstance(last.op, Shuffle) or last.values > FEW:
+        return nodes
+    made = [*nodes[:-1], replace(last, op=replace(last.op, planes=last.values))]
+    before = made[-2] if len(made) > 1 and last.inputs == (len(made) - 1,) else None
+    uses = sum(number == len(made) - 1 for node in nodes for number in node.inputs)
+    if before is not None and isinstance(before.op, Conv) and uses == 1:
+        made[-2] = _filled_up(before)
+    return made
+
+
+def _filled_up(node: Node) -> Node:
+    """A convolution with channels of zeros behind its own, where whole lanes take less time."""
+    assert isinstance(node.op, Conv)
+    weight, bias = node.op.weight, node.op.bias
+    more = -len(weight) % LANES
+    if node.op.groups > 1 or 2 * more > len(weight):
+        return node
+    weight = kernels(torch.cat([weight, weight.new_zeros(more, *weight.shape[1:])]))
+    bias = None if bias is None else torch.cat([bias, bias.new_zeros(more)])
+    return replace(node, op=replace(node.op, weight=weight, bias=bias), values=node.values + more)
+
+
+def coarse_conv(grow: Grow, conv: Conv) -> Conv | None:
+    """What gives all fine pixels of a coarse one as channels, for a shuffle of pixels to place.
+
+    Each fine pixel sees the same few coarse ones, each as often as it is repeated under the
+    kernel, so the weights that meet one coarse pixel are summed beforehand. Done where that takes
+    fewer multiplications.
+
+    Args:
+        grow: Nearest upsampling.
+        conv: Of the result.
+
+    Returns:
+        None where it does not apply, or does not pay.
+    """
+    factor, side, padding = grow.factor[0], conv.kernel[0], conv.padding[0]
+    same = {grow.factor, conv.kernel, conv.padding} == {(factor,) * 2, (side,) * 2, (padding,) * 2}
+    plain = conv.groups == 1 and conv.stride == (1, 1) and conv.dilation == (1, 1)
+    if grow.mode != "nearest" or not same or not plain or side != 2 * padding + 1:
+        return None
+    reach = -(-padding // factor)
+    coarse = 2 * reach + 1
+    if factor**2 * coarse**2 >= side**2 * factor**2:
+        return None
+    out, into = conv.weight.shape[:2]
+    exact = conv.weight.double()
+    summed = exact.new_zeros(out, factor, factor, into, coarse, coarse)
+    for phase_y in range(factor):
+        for phase_x in range(factor):
+            for y in range(side):
+                for x in range(side):
+                    at = (
+                        (phase + tap - padding) // factor + reach
+                        for phase, tap in ((phase_y, y), (phase_x, x))
+                    )
+                    top, left = at
+                    summed[:, phase_y, phase_x, :, top, left] += exact[:, :, y, x]
+    kind = conv.weight.dtype
+    weight = kernels(summed.reshape(out * factor**2, into, coarse, coarse).to(kind))
+    bias = None if conv.bias is None else conv.bias.repeat_interleave(factor**2)
+    return Conv((coarse, coarse), (1, 1), (reach, reach), (1, 1), weight, bias, 1)
