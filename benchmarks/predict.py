@@ -7,12 +7,12 @@
 Two networks are trained on a part of a drawn aerial picture whose classes each cover more than a
 tenth, and predict another part of it, from an array to an array of classes. Every system runs in a
 process of its own, once on a corner of the picture and then on all of it; the median of several
-runs counts, after one in which ours plans. Where memory comes to lie can cost a process a sixth of
-its speed, so those that are done within seconds take turns in three processes, of which the median
-counts. Peak memory is what a process held at most in the first run, above what it held before. A
-pixel differs if its class is not that of one pass in float32; it was decided if its two best logits
-are more than 1e-5 apart, in parts of the larger: an exact system changes no such pixel, since sums
-in another order differ by about 1e-6. In float64 it changes none.
+runs counts, after one in which ours plans. Where memory comes to lie can slow a process down, so
+those that are done within seconds take turns in three processes, of which the median counts. Peak
+memory is what a process held at most in the first run, above what it held before. A pixel differs
+if its class is not that of one pass in float32; it was decided if its two best logits are more than
+1e-5 apart, in parts of the larger: an exact system changes no such pixel, since sums in another
+order differ by about 1e-6. In float64 it changes none.
 
 Then follow pictures that are larger than memory, made as they are read, and written as files: with
 the process's peak against its budget, and windows compared with the network on their surroundings.

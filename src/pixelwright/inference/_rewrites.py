@@ -21,14 +21,17 @@ def faster(nodes: list[Node]) -> list[Node]:
     return nodes
 
 
+def _alone(nodes: list[Node]) -> list[int]:
+    """The numbers of the nodes each of which alone reads the one before it, and nothing else."""
+    uses = Counter(number for node in nodes for number in node.inputs)
+    return [n for n, node in enumerate(nodes) if node.inputs == (n,) and uses[n] == 1 and n]
+
+
 def _coarsened(nodes: list[Node]) -> list[Node]:
     """The same with each upsampling and its convolution done at the lower resolution."""
-    uses = Counter(number for node in nodes for number in node.inputs)
     made = list(nodes)
-    for number in range(1, len(nodes)):
+    for number in _alone(nodes):
         grow, conv = nodes[number - 1], nodes[number]
-        if conv.inputs != (number,) or uses[number] > 1:
-            continue
         if not isinstance(grow.op, Grow) or not isinstance(conv.op, Conv):
             continue
         fine = coarse_conv(grow.op, conv.op)
@@ -42,13 +45,11 @@ def _coarsened(nodes: list[Node]) -> list[Node]:
 
 def _pooled_first(nodes: list[Node]) -> list[Node]:
     """The same with each ReLU behind a max pooling, where it has fewer values to look at."""
-    uses = Counter(number for node in nodes for number in node.inputs)
     made = list(nodes)
-    for number in range(1, len(nodes)):
+    for number in _alone(nodes):
         relu, pool = made[number - 1], made[number]
-        if pool.inputs != (number,) or uses[number] > 1 or not isinstance(pool.op, MaxPool):
-            continue
-        if isinstance(relu.op, Rowwise) and relu.op.target is torch.ops.aten.relu.default:
+        is_relu = isinstance(relu.op, Rowwise) and relu.op.target is torch.ops.aten.relu.default
+        if is_relu and isinstance(pool.op, MaxPool):
             made[number - 1] = replace(pool, inputs=relu.inputs)
             made[number] = replace(relu, inputs=(number,), columns=pool.columns)
     return made
@@ -56,14 +57,12 @@ def _pooled_first(nodes: list[Node]) -> list[Node]:
 
 def _scaled_later(nodes: list[Node]) -> list[Node]:
     """The same with factors of channels, as of a normalisation, in the convolution behind them."""
-    uses = Counter(number for node in nodes for number in node.inputs)
     made = list(nodes)
-    for number in range(len(nodes) - 1, 0, -1):
+    # From the last on, so that the numbers before it stay.
+    for number in reversed(_alone(nodes)):
         scale, conv = made[number - 1], made[number]
-        if conv.inputs != (number,) or uses[number] > 1 or not isinstance(conv.op, Conv):
-            continue
         factor = _factor(scale)
-        if factor is not None and conv.op.groups == 1:
+        if factor is not None and isinstance(conv.op, Conv) and conv.op.groups == 1:
             # Zeros around the image stay zeros.
             weight = conv.op.weight.double() * factor.reshape(1, -1, 1, 1)
             weight = kernels(weight.to(conv.op.weight.dtype))
@@ -96,7 +95,7 @@ FEW = 16
 """Channels of which it pays to let each lie by itself."""
 
 LANES = 8
-"""Channels that convolutions compute at a time: one more takes the time of eight."""
+"""Channels that convolutions compute at a time."""
 
 
 def _in_planes(nodes: list[Node]) -> list[Node]:
@@ -105,16 +104,15 @@ def _in_planes(nodes: list[Node]) -> list[Node]:
     if not isinstance(last.op, Shuffle) or last.values > FEW:
         return nodes
     made = [*nodes[:-1], replace(last, op=replace(last.op, planes=last.values))]
-    before = made[-2] if len(made) > 1 and last.inputs == (len(made) - 1,) else None
-    uses = sum(number == len(made) - 1 for node in nodes for number in node.inputs)
-    if before is not None and isinstance(before.op, Conv) and uses == 1:
-        made[-2] = _filled_up(before)
+    if len(nodes) - 1 in _alone(nodes):
+        made[-2] = _filled_up(made[-2])
     return made
 
 
 def _filled_up(node: Node) -> Node:
     """A convolution with channels of zeros behind its own, where whole lanes take less time."""
-    assert isinstance(node.op, Conv)
+    if not isinstance(node.op, Conv):
+        return node
     weight, bias = node.op.weight, node.op.bias
     more = -len(weight) % LANES
     if node.op.groups > 1 or 2 * more > len(weight):

@@ -178,7 +178,7 @@ class MaxPool(_Windowed):
     def run_over(
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
-        """Over rows, then over columns: a third of the time of `max_pool2d` on a CPU."""
+        """Over rows, then over columns: on a CPU faster than `max_pool2d`."""
         slab, (high, wide) = slabs[0], self.kernel
         lines, channels, width = flat(slab), slab.shape[1], slab.shape[3]
         whole = slab.shape[2] == high * (rows[1] - rows[0]) and width % wide == 0
