@@ -274,13 +274,22 @@ def test_batch_norm_lies_in_the_convolution_before_it():
     assert len(graph.nodes) == 5
 
 
-def test_a_convolution_behind_a_nearest_upsampling_runs_before_it():
+@pytest.mark.parametrize(
+    ("factor", "side", "coarse"),
+    [(2, 3, 2), (2, 5, 3), (2, 7, 4), (3, 3, 2), (3, 5, 3), (4, 3, 2), (4, 5, 2)],
+)
+@pytest.mark.parametrize("last", [True, False])
+def test_a_convolution_behind_a_nearest_upsampling_runs_before_it(factor, side, coarse, last):
     network = nn.Sequential(
-        nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 5, padding=2)
+        nn.MaxPool2d(factor),
+        nn.Upsample(scale_factor=factor),
+        nn.Conv2d(3, 4, side, padding=side // 2),
+        *([] if last else [nn.ReLU(), conv(4, 2)]),
     )
-    graph = check(network, 24, 24, (4, 10))
-    assert [type(node.op) for node in graph.nodes[-2:]] == [Conv, Shuffle]
-    assert graph.nodes[-2].op.weight.shape == (16, 3, 3, 3)
+    graph = check(network, 8 * factor, 8 * factor, (2 * factor, 5 * factor))
+    [made] = [n for n in graph.nodes if isinstance(n.op, Conv) and n.values >= 4 * factor**2]
+    assert made.op.weight.shape[1:] == (3, coarse, coarse)
+    assert sum(isinstance(node.op, Shuffle) for node in graph.nodes) == 1
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -365,16 +374,32 @@ def test_summed_weights_by_hand():
     weight = torch.zeros(1, 1, 5, 5)
     weight[0, 0, 2] = torch.tensor([1.0, 2, 3, 4, 5])
     given = Conv((5, 5), (1, 1), (2, 2), (1, 1), weight, torch.tensor([7.0]), 1)
-    made = coarse_conv(Grow("nearest", (2, 2)), given)
-    assert made is not None
+    found = coarse_conv(Grow("nearest", (2, 2)), given)
+    assert found is not None
+    made, placed = found
+    assert placed.before == 0
     # Of three pairs the left pixel sees 1 2 | 3 4 | 5, the right one 1 | 2 3 | 4 5.
     assert made.weight[0, 0, 1].tolist() == [3, 7, 5]
     assert made.weight[1, 0, 1].tolist() == [1, 5, 9]
     assert made.bias.tolist() == [7, 7, 7, 7]
 
 
-def test_a_small_kernel_stays_behind_its_upsampling():
-    given = Conv((3, 3), (1, 1), (1, 1), (1, 1), torch.zeros(1, 1, 3, 3), None, 1)
+def test_summed_weights_of_pairs_that_begin_before_the_image_by_hand():
+    weight = torch.zeros(1, 1, 3, 3)
+    weight[0, 0, 1] = torch.tensor([1.0, 2, 3])
+    given = Conv((3, 3), (1, 1), (1, 1), (1, 1), weight, None, 1)
+    found = coarse_conv(Grow("nearest", (2, 2)), given)
+    assert found is not None
+    made, placed = found
+    assert placed.before == 1
+    # a a b b: the second a sees 1 2 | 3, the first b 1 | 2 3. The upper row lies in coarse row one.
+    assert made.weight[0, 0].tolist() == [[3, 3], [0, 0]]
+    assert made.weight[1, 0].tolist() == [[1, 5], [0, 0]]
+    assert made.weight[2, 0].tolist() == [[0, 0], [3, 3]]
+
+
+def test_a_convolution_of_single_pixels_stays_behind_its_upsampling():
+    given = Conv((1, 1), (1, 1), (0, 0), (1, 1), torch.zeros(1, 1, 1, 1), None, 1)
     assert coarse_conv(Grow("nearest", (2, 2)), given) is None
 
 

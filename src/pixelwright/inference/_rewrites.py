@@ -4,7 +4,9 @@ faster(nodes)      # as many maps or fewer, and equal logits up to rounding
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -34,12 +36,12 @@ def _coarsened(nodes: list[Node]) -> list[Node]:
         grow, conv = nodes[number - 1], nodes[number]
         if not isinstance(grow.op, Grow) or not isinstance(conv.op, Conv):
             continue
-        fine = coarse_conv(grow.op, conv.op)
-        if fine is not None:
-            factor = grow.op.factor[0]
-            values = conv.values * factor**2
-            made[number - 1] = Node(fine, grow.inputs, 2, values, grow.columns / factor)
-            made[number] = replace(conv, op=Shuffle(factor))
+        found = coarse_conv(grow.op, conv.op)
+        if found is not None:
+            coarse, placed = found
+            values, columns = conv.values * placed.factor**2, grow.columns / placed.factor
+            made[number - 1] = Node(coarse, grow.inputs, 2, values, columns)
+            made[number] = replace(conv, op=placed)
     return made
 
 
@@ -122,11 +124,13 @@ def _filled_up(node: Node) -> Node:
     return replace(node, op=replace(node.op, weight=weight, bias=bias), values=node.values + more)
 
 
-def coarse_conv(grow: Grow, conv: Conv) -> Conv | None:
-    """What gives all fine pixels of a coarse one as channels, for a shuffle of pixels to place.
+def coarse_conv(grow: Grow, conv: Conv) -> tuple[Conv, Shuffle] | None:
+    """A convolution that gives groups of fine pixels as channels, and what places them.
 
-    Each fine pixel sees the same few coarse ones, each as often as it is repeated under the
-    kernel, so the weights that meet one coarse pixel are summed beforehand. Done where that takes
+    The pixels of a group see the same few coarse ones, each as often as it is repeated under the
+    kernel, so the weights that meet one coarse pixel are summed beforehand. Groups may begin before
+    the coarse pixels do: those of two by two that lie around the corners of coarse pixels see two
+    by two of them through a kernel of three by three, not three by three. Done where that takes
     fewer multiplications.
 
     Args:
@@ -141,24 +145,31 @@ def coarse_conv(grow: Grow, conv: Conv) -> Conv | None:
     plain = conv.groups == 1 and conv.stride == (1, 1) and conv.dilation == (1, 1)
     if grow.mode != "nearest" or not same or not plain or side != 2 * padding + 1:
         return None
-    reach = -(-padding // factor)
-    coarse = 2 * reach + 1
-    if factor**2 * coarse**2 >= side**2 * factor**2:
+    before, reach, coarse = min(_groupings(factor, padding), key=lambda grouping: grouping[2])
+    if coarse >= side:
         return None
     out, into = conv.weight.shape[:2]
     exact = conv.weight.double()
     summed = exact.new_zeros(out, factor, factor, into, coarse, coarse)
-    for phase_y in range(factor):
-        for phase_x in range(factor):
-            for y in range(side):
-                for x in range(side):
-                    at = (
-                        (phase + tap - padding) // factor + reach
-                        for phase, tap in ((phase_y, y), (phase_x, x))
-                    )
-                    top, left = at
-                    summed[:, phase_y, phase_x, :, top, left] += exact[:, :, y, x]
+    met = [
+        [(phase - before + tap - padding) // factor + reach for tap in range(side)]
+        for phase in range(factor)
+    ]
+    for (y, tops), (x, lefts) in product(enumerate(met), repeat=2):
+        for (row, top), (column, left) in product(enumerate(tops), enumerate(lefts)):
+            summed[:, y, x, :, top, left] += exact[:, :, row, column]
     kind = conv.weight.dtype
     weight = kernels(summed.reshape(out * factor**2, into, coarse, coarse).to(kind))
     bias = None if conv.bias is None else conv.bias.repeat_interleave(factor**2)
-    return Conv((coarse, coarse), (1, 1), (reach, reach), (1, 1), weight, bias, 1)
+    made = Conv((coarse, coarse), (1, 1), (reach, reach), (1, 1), weight, bias, 1)
+    return made, Shuffle(factor, before)
+
+
+def _groupings(factor: int, padding: int) -> Iterator[tuple[int, int, int]]:
+    """Ways to group fine pixels: how many lie before the first coarse one; padding; kernel."""
+    for before in range(factor):
+        above = -(-(before + padding) // factor)
+        below = (factor - 1 - before + padding) // factor
+        # A group more, if some begin before the image, needs to see as far below as above.
+        if below + (before > 0) == above:
+            yield before, above, above + below + 1

@@ -323,27 +323,31 @@ class Shuffle:
 
     Args:
         factor: Of rows and of columns.
+        before: Rows and columns that the first pixels begin before the map; as many are missing of
+            the last ones.
         planes: Channels of the result, if each of them shall lie by itself, not each pixel; more
             channels of the input are left out.
     """
 
     factor: int
+    before: int = 0
     planes: int | None = None
 
     def height(self, heights: Sequence[int]) -> int:
-        return heights[0] * self.factor
+        return (heights[0] - (self.before > 0)) * self.factor
 
     def needs(self, number: int, rows: Rows, height: int) -> Rows:
-        return rows[0] // self.factor, (rows[1] - 1) // self.factor + 1
+        first, last = rows[0] + self.before, rows[1] - 1 + self.before
+        return first // self.factor, last // self.factor + 1
 
     def run(
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
-        begin = starts[0] * self.factor
-        found = self._in_planes(slabs[0])
-        return _rows_of(found, rows[0] - begin, rows[1] - begin)
+        begin = starts[0] * self.factor - self.before
+        found = _rows_of(self._placed(slabs[0]), rows[0] - begin, rows[1] - begin)
+        return found[..., self.before : self.before - self.factor] if self.before else found
 
-    def _in_planes(self, slab: Tensor) -> Tensor:
+    def _placed(self, slab: Tensor) -> Tensor:
         """`pixel_shuffle`, into the default memory format if so wished."""
         if self.planes is None:
             return F.pixel_shuffle(slab, self.factor)
