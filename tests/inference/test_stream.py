@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwright.inference._resizes import Grow, Shuffle
 from pixelwright.inference._rewrites import coarse_conv
-from pixelwright.inference._rows import Conv, Grow, MaxPool, Shuffle
 from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
+from pixelwright.inference._windows import Conv, MaxPool
 from pixelwright.inference.graph import IMAGE, Graph, graph_of
 from pixelwright.inference.stream import Demand, Stream
 from pixelwright.models import gives_one_label, models

@@ -11,9 +11,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from pixelwright.inference._resizes import Grow, Shuffle
 from pixelwright.inference._row_rules import kernels
-from pixelwright.inference._rows import Conv, Grow, MaxPool, Node, Shuffle
+from pixelwright.inference._rows import Node
 from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
+from pixelwright.inference._windows import Conv, MaxPool
 
 
 def faster(nodes: list[Node]) -> list[Node]:

@@ -8,19 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwright.inference._rows import (
-    AvgPool,
-    Conv,
-    Grow,
-    MaxPool,
-    Pad,
-    RowOp,
-    Shrink,
-    Shuffle,
-    Transposed,
-    Unshuffle,
-)
+from pixelwright.inference._resizes import Grow, Pad, Shrink, Shuffle, Unshuffle
+from pixelwright.inference._rows import RowOp
 from pixelwright.inference._rowwise import PerChannel, Reshaped, Rowwise, Slot
+from pixelwright.inference._windows import AvgPool, Conv, MaxPool, Transposed
 from pixelwright.nn._rules import PLAIN_WORDS, POINTWISE
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwright.inference._rows import Pad, RowOp, Rows, flat
+from pixelwright.inference._resizes import Pad
+from pixelwright.inference._rows import RowOp, Rows, flat
 from pixelwright.nn._rules import POINTWISE
 
 

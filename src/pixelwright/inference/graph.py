@@ -22,8 +22,9 @@ from torch.fx.node import map_arg
 
 from pixelwright.inference._rewrites import faster
 from pixelwright.inference._row_rules import Call, Map, RefusedError, follow, kernels
-from pixelwright.inference._rows import Conv, Node, RowOp
+from pixelwright.inference._rows import Node, RowOp
 from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
+from pixelwright.inference._windows import Conv
 
 IMAGE = 0
 """The number of the map that is the image itself; node `i` gives map `i + 1`."""

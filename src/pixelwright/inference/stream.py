@@ -24,8 +24,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixelwright.inference._rows import Conv, Node, Overwriting, Rows
+from pixelwright.inference._rows import Node, Overwriting, Rows
 from pixelwright.inference._rowwise import Rowwise, may_be_view
+from pixelwright.inference._windows import Conv
 from pixelwright.inference.graph import IMAGE, Graph
 
 Read = Callable[[int, int], Tensor]
