@@ -135,7 +135,14 @@ def test_what_sees_the_whole_image_is_blended_by_the_largest_windows_that_fit() 
 def test_a_plan_keeps_what_it_frees_if_it_is_small_and_twice_its_bytes_are_left() -> None:
     plan = Plan("stream", 64, 64, 1, 0, 64, 64, band=8, bytes=10**6)
     assert roomy(plan, 2 * 10**6) and not roomy(plan, 2 * 10**6 - 1)
-    assert not roomy(replace(plan, bytes=2**28), 2**40)
+    assert not roomy(replace(plan, bytes=2**29), 2**40)
+
+
+def test_bands_are_as_tall_as_memory_allows_up_to_where_their_number_does_not_matter() -> None:
+    bands = [
+        plan_for(costs(), 8192, 4096, available=available).band for available in (2 * 10**8, 10**10)
+    ]
+    assert bands == [64, 128]
 
 
 def test_a_larger_budget_is_never_slower() -> None:

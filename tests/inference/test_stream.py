@@ -1,5 +1,6 @@
 """A network run by bands of rows gives what one pass over the whole image gives."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwright.inference._joined import Joined
 from pixelwright.inference._resizes import Grow, Shuffle
 from pixelwright.inference._rewrites import coarse_conv
 from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
@@ -270,9 +272,8 @@ def test_no_round_takes_more_of_the_image_than_a_band():
 def test_batch_norm_lies_in_the_convolution_before_it():
     network = nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 2))
     graph = check(network, 24, 24, (8,))
-    assert sum(isinstance(node.op, Conv) for node in graph.nodes) == 2
-    # To floats, minus the mean; then convolution, ReLU, convolution.
-    assert len(graph.nodes) == 5
+    # To floats, minus the mean; then convolution, ReLU and convolution as one.
+    assert len(graph.nodes) == 3
 
 
 @pytest.mark.parametrize(
@@ -340,15 +341,41 @@ def test_nothing_writes_over_rows_that_another_operator_reads(shares):
 @pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (1, 4)])
 @pytest.mark.parametrize("width", [24, 25])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_max_pooling_within_its_input_is_max_pooling(kernel, width, layout):
-    pool = MaxPool(kernel, kernel, (0, 0), (1, 1), False)
+@pytest.mark.parametrize("relu", [False, True])
+def test_max_pooling_within_its_input_is_max_pooling(kernel, width, layout, relu):
+    pool = MaxPool(kernel, kernel, (0, 0), (1, 1), False, relu)
     assert pool.overwrites(False)
     slab = torch.randn(1, 5, 12, width, generator=torch.Generator().manual_seed(0))
     slab[0, 3, 2, 2] = torch.nan
     expected = F.max_pool2d(slab, kernel)
-    given = slab.to(memory_format=layout)
-    found = pool.run_over([given], [0], (0, 12 // kernel[0]), [12])
-    assert torch.equal(found.nan_to_num(99), expected.nan_to_num(99))
+    expected = (expected.relu() if relu else expected).nan_to_num(99)
+    rows = (0, 12 // kernel[0])
+    found = pool.run_over([slab.to(memory_format=layout)], [0], rows, [12])
+    assert torch.equal(found.nan_to_num(99), expected)
+    given = [slab.to(memory_format=layout)]
+    assert not pool.writes(given, rows, spare=False)
+    if width % kernel[1] or layout == torch.contiguous_format:
+        assert not pool.writes(given, rows, spare=True)
+    else:
+        assert pool.writes(given, rows, spare=True)
+        out = torch.empty_like(expected, memory_format=layout)
+        pool.run_into(given, rows, out)
+        assert torch.equal(out.nan_to_num(99), expected)
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (1, 4), (2, 1)])
+def test_a_relu_runs_within_the_max_pooling_behind_it(kernel):
+    network = nn.Sequential(
+        conv(3, 6),
+        nn.ReLU(),
+        nn.MaxPool2d(kernel),
+        conv(6, 8),
+        nn.ReLU(),
+        nn.Upsample(None, kernel),
+    )
+    graph = check(network, 48, 32, (12, 24))
+    [pool] = [node.op for node in graph.nodes if isinstance(node.op, MaxPool)]
+    assert pool.relu
 
 
 @pytest.mark.parametrize("ceil", [False, True])
@@ -365,7 +392,7 @@ def test_factors_of_channels_are_the_same_in_any_memory_format():
         given = torch.randn(1, 3, 6, width)
         last = given.to(memory_format=torch.channels_last)
         out = torch.empty_like(last)
-        op.run_into([last], out)
+        op.run_into([last], (0, 6), out)
         for found in (op.run([given], [0], (0, 6), [6]), op.run([last], [0], (0, 6), [6]), out):
             assert torch.equal(found, given * factor)
 
@@ -419,3 +446,104 @@ def test_bands_in_mixed_precision_are_one_pass_in_mixed_precision() -> None:
     both = (torch.cat(parts, dim=2), whole)
     own, others = ((logits - exact).square().mean().sqrt() for logits in both)
     assert 1e-4 * exact.abs().max() < own < 1.5 * others
+
+
+def joined(graph: Graph) -> int:
+    return sum(isinstance(node.op, Joined) for node in graph.nodes)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {},
+        {"padding": 0},
+        {"padding": (2, 0)},
+        {"kernel_size": (5, 3), "padding": (2, 1)},
+        {"dilation": 2, "padding": 2},
+        {"kernel_size": 1, "padding": 0},
+        {"groups": 2},
+    ],
+)
+def test_light_convolutions_run_anew_for_each_band_in_place_of_waiting(last):
+    first = conv(3, 4, padding=(0, 1))
+    network = nn.Sequential(
+        first,
+        nn.ReLU(),
+        nn.Conv2d(4, 6, **({"kernel_size": 3, "padding": 1} | last)),
+        nn.ReLU(),
+        conv(6, 6),
+        nn.Conv2d(6, 3, 1),
+    )
+    with torch.no_grad():
+        lost = [
+            a - b
+            for a, b in zip((40, 32), network(torch.zeros(1, 3, 40, 32)).shape[2:], strict=True)
+        ]
+    around = nn.Sequential(
+        nn.ZeroPad2d((lost[1] // 2, lost[1] // 2, lost[0] // 2, lost[0] // 2)), network
+    )
+    graph = check(around, 40, 32, (8, 13))
+    assert joined(graph) == 1
+
+
+def test_convolutions_that_pool_and_grow_run_anew_too():
+    network = nn.Sequential(
+        conv(3, 4),
+        nn.ReLU(),
+        conv(4, 6, stride=2),
+        nn.ReLU(),
+        conv(6, 8),
+        nn.ReLU(),
+        conv(8, 8),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 1),
+        nn.PixelShuffle(2),
+    )
+    graph = check(network, 40, 32, (8, 13))
+    assert joined(graph) == 2
+
+
+def test_heavy_convolutions_are_not_done_twice():
+    graph = check(nn.Sequential(conv(3, 16), conv(16, 16), nn.ReLU(), conv(16, 2)), 24, 24, (8,))
+    assert joined(graph) == 0
+
+
+def test_what_another_operator_reads_is_not_hidden_between_two():
+    class Both(nn.Module):
+        def __init__(self, inner: int) -> None:
+            super().__init__()
+            self.one, self.two, self.inner = conv(3, 3), conv(3, 3), inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.one(x)
+            z = y.relu()
+            return self.two(z) + (y, z)[self.inner]
+
+    for inner in (0, 1):
+        assert joined(check(Both(inner), 24, 24, (8,))) == 0
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_relu_within_a_convolution_is_one_behind_it(groups, bias):
+    torch.manual_seed(0)
+    weight, shift = torch.randn(6, 4 // groups, 3, 3), torch.randn(6) if bias else None
+    plain = Conv((3, 3), (1, 2), (1, 1), (1, 1), weight, shift, groups)
+    slab = torch.randn(1, 4, 9, 12).to(memory_format=torch.channels_last)
+    for kind in (torch.float32, torch.float64):
+        given = slab.to(kind)
+        ops = [
+            replace(
+                plain,
+                weight=weight.to(kind),
+                bias=None if shift is None else shift.to(kind),
+                relu=relu,
+            )
+            for relu in (False, True)
+        ]
+        # In the middle of the map, at its top, where it is padded above alone, and whole.
+        for rows, span, high in (((3, 10), (2, 11), 20), ((0, 8), (0, 9), 20), ((0, 9), (0, 9), 9)):
+            assert plain.needs(0, rows, high) == span
+            expected, found = (op.run([given], [span[0]], rows, [high]) for op in ops)
+            torch.testing.assert_close(found, expected.relu())
+            assert found.is_contiguous(memory_format=torch.channels_last)

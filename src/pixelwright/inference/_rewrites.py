@@ -3,6 +3,7 @@
 faster(nodes)      # as many maps or fewer, and equal logits up to rounding
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,16 +12,17 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from pixelwright.inference._joined import Joined
 from pixelwright.inference._resizes import Grow, Shuffle
 from pixelwright.inference._row_rules import kernels
-from pixelwright.inference._rows import Node
+from pixelwright.inference._rows import Node, RowOp
 from pixelwright.inference._rowwise import PerChannel, Rowwise, Slot
 from pixelwright.inference._windows import Conv, MaxPool
 
 
 def faster(nodes: list[Node]) -> list[Node]:
     """All of the below, in the order in which each finds most."""
-    for rewritten in (_coarsened, _pooled_first, _scaled_later, _in_planes):
+    for rewritten in (_coarsened, _pooled_first, _scaled_later, _in_planes, _joined):
         nodes = rewritten(nodes)
     return nodes
 
@@ -48,15 +50,51 @@ def _coarsened(nodes: list[Node]) -> list[Node]:
 
 
 def _pooled_first(nodes: list[Node]) -> list[Node]:
-    """The same with each ReLU behind a max pooling, where it has fewer values to look at."""
+    """The same with each ReLU within the max pooling behind it, where it sees fewer values."""
     made = list(nodes)
-    for number in _alone(nodes):
+    # From the last on, so that the numbers before it stay.
+    for number in reversed(_alone(nodes)):
         relu, pool = made[number - 1], made[number]
-        is_relu = isinstance(relu.op, Rowwise) and relu.op.target is torch.ops.aten.relu.default
-        if is_relu and isinstance(pool.op, MaxPool):
-            made[number - 1] = replace(pool, inputs=relu.inputs)
-            made[number] = replace(relu, inputs=(number,), columns=pool.columns)
+        if _is_relu(relu) and isinstance(pool.op, MaxPool):
+            made[number] = replace(pool, inputs=relu.inputs, op=replace(pool.op, relu=True))
+            made = _without(made, number)
     return made
+
+
+REPEATED = 200
+"""Multiply-adds for each value of a row that each band may do once more.
+
+If a row is to wait for the next band, all rows of the band are copied.
+"""
+
+
+def _joined(nodes: list[Node]) -> list[Node]:
+    """The same with pairs of convolutions, ReLU between, as one, where that is less work."""
+    made, alone = list(nodes), set(_alone(nodes))
+    number = len(nodes) - 1
+    while number >= 2:
+        first, relu, last = made[number - 2 : number + 1]
+        follow = {number - 1, number} <= alone and _is_relu(relu)
+        if follow and _repeated(first.op, last.op) <= REPEATED:
+            assert isinstance(first.op, Conv)
+            fused = replace(first, op=replace(first.op, relu=True))
+            made[number] = replace(last, inputs=first.inputs, op=Joined(fused, last))
+            made = _without(_without(made, number), number - 1)
+            number -= 2
+        number -= 1
+    return made
+
+
+def _repeated(first: RowOp, last: RowOp) -> float:
+    """Multiply-adds for each value of a row that would be done for two bands."""
+    if not isinstance(first, Conv) or not isinstance(last, Conv):
+        return math.inf
+    rows = last.dilation[0] * (last.kernel[0] - 1) + 1 - last.stride[0]
+    return float(max(rows, 0) * first.weight[0].numel())
+
+
+def _is_relu(node: Node) -> bool:
+    return isinstance(node.op, Rowwise) and node.op.target is torch.ops.aten.relu.default
 
 
 def _scaled_later(nodes: list[Node]) -> list[Node]:

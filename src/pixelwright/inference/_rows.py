@@ -95,6 +95,31 @@ class Overwriting(Protocol):
         ...
 
 
+@runtime_checkable
+class Writing(Protocol):
+    """A `RowOp` that can compute into memory that it is given."""
+
+    def writes(self, slabs: Sequence[Tensor], rows: Rows, spare: bool) -> bool:
+        """Whether it can for these.
+
+        Args:
+            slabs: Of each input.
+            rows: Of the output.
+            spare: Whether it may leave anything in the first slab.
+        """
+        ...
+
+    def run_into(self, slabs: Sequence[Tensor], rows: Rows, out: Tensor) -> None:
+        """These rows of the output, where `writes`.
+
+        Args:
+            slabs: Of each input.
+            rows: Of the output.
+            out: Of the shape of the result; channels lie last.
+        """
+        ...
+
+
 def flat(map_: Tensor) -> Tensor | None:
     """A map "1 c h w" as "h wc", a view; None where its values do not lie so.
 

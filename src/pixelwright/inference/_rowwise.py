@@ -64,13 +64,10 @@ class Rowwise:
     ) -> Tensor:
         return self._call(_in_place(self.target), slabs)
 
-    @property
-    def writes_into(self) -> bool:
-        """Whether there is `run_into`."""
+    def writes(self, slabs: Sequence[Tensor], rows: Rows, spare: bool) -> bool:
         return _into(self.target) is not None
 
-    def run_into(self, slabs: Sequence[Tensor], out: Tensor) -> None:
-        """The result, into a tensor of its shape."""
+    def run_into(self, slabs: Sequence[Tensor], rows: Rows, out: Tensor) -> None:
         self._call(_into(self.target), slabs, out=out)
 
     def _call(self, target: Any, slabs: Sequence[Tensor], **out: Tensor) -> Tensor:

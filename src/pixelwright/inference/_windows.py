@@ -42,23 +42,63 @@ class _Windowed:
 
 @dataclass(frozen=True)
 class Conv(_Windowed):
+    """A convolution.
+
+    Args:
+        weight: "d c/groups kh kw".
+        bias: "d", or None.
+        groups: Of channels.
+        relu: Whether a ReLU follows.
+    """
+
     weight: Tensor
     bias: Tensor | None
     groups: int
+    relu: bool = False
 
     def run(
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
         slab, above = self._padded(slabs[0], rows, heights[0], 0.0)
         padding = (above, self.padding[1])
-        return F.conv2d(
+        if self.relu and _fuses(slab, self.weight):
+            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+                slab,
+                self.weight,
+                self.bias,
+                padding,
+                self.stride,
+                self.dilation,
+                self.groups,
+                "relu",
+                [],
+                "",
+            )
+            return fused
+        found = F.conv2d(
             slab, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
+        return found.relu_() if self.relu else found
+
+
+def _fuses(slab: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN computes a ReLU within a convolution; PyTorch calls that for Inductor only."""
+    plain = slab.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return plain and slab.device.type == "cpu" and there and bool(torch.backends.mkldnn.enabled)
 
 
 @dataclass(frozen=True)
 class MaxPool(_Windowed):
+    """A max pooling.
+
+    Args:
+        ceil: Whether a last window may begin inside the map and end outside.
+        relu: Whether a ReLU follows.
+    """
+
     ceil: bool
+    relu: bool = False
 
     def height(self, heights: Sequence[int]) -> int:
         rows = super().height(heights)
@@ -73,7 +113,8 @@ class MaxPool(_Windowed):
     ) -> Tensor:
         slab, above = self._padded(slabs[0], rows, heights[0], float("-inf"))
         padding = (above, self.padding[1])
-        return F.max_pool2d(slab, self.kernel, self.stride, padding, self.dilation, self.ceil)
+        found = F.max_pool2d(slab, self.kernel, self.stride, padding, self.dilation, self.ceil)
+        return found.relu_() if self.relu else found
 
     def overwrites(self, same: bool) -> bool:
         return self.kernel == self.stride and self.padding == (0, 0) and self.dilation == (1, 1)
@@ -81,19 +122,36 @@ class MaxPool(_Windowed):
     def run_over(
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
-        """Over rows, then over columns: on a CPU faster than `max_pool2d`."""
-        slab, (high, wide) = slabs[0], self.kernel
-        lines, channels, width = flat(slab), slab.shape[1], slab.shape[3]
-        whole = slab.shape[2] == high * (rows[1] - rows[0]) and width % wide == 0
-        if lines is None or not whole or slab.device.type != "cpu":
+        if not self._whole(slabs[0], rows):
             return self.run(slabs, starts, rows, heights)
+        return self._pooled(slabs[0], None)
+
+    def writes(self, slabs: Sequence[Tensor], rows: Rows, spare: bool) -> bool:
+        return spare and self.kernel[1] > 1 and self._whole(slabs[0], rows)
+
+    def run_into(self, slabs: Sequence[Tensor], rows: Rows, out: Tensor) -> None:
+        self._pooled(slabs[0], out)
+
+    def _whole(self, slab: Tensor, rows: Rows) -> bool:
+        """Whether rows of pixels divide into windows."""
+        whole = slab.shape[2] == self.kernel[0] * (rows[1] - rows[0])
+        whole = whole and slab.shape[3] % self.kernel[1] == 0
+        return whole and slab.device.type == "cpu" and flat(slab) is not None
+
+    def _pooled(self, slab: Tensor, out: Tensor | None) -> Tensor:
+        """Over rows, within the slab, then over columns: on a CPU faster than `max_pool2d`."""
+        (high, wide), channels, width = self.kernel, slab.shape[1], slab.shape[3]
+        lines = flat(slab)
+        assert lines is not None
         first = lines[::high]
         for row in range(1, high):
             torch.maximum(first, lines[row::high], out=first)
         groups = first.view(-1, width // wide, wide, channels)
+        into = None if out is None else out[0].permute(1, 2, 0)
         found = groups[:, :, 0]
         for column in range(1, wide):
-            found = torch.maximum(found, groups[:, :, column])
+            found = torch.maximum(found, groups[:, :, column], out=into)
+        found = found.relu_() if self.relu else found
         return found.permute(2, 0, 1)[None]
 
 

@@ -26,19 +26,22 @@ Kind = Literal["whole", "tiles", "stream", "windows"]
 WHOLE_PIXELS = 2**22
 """Up to here one pass is no slower than streaming, which takes seconds to prepare."""
 
-BAND_PIXELS = 2**18
-"""Of a band at least, if memory allows: the least time on a CPU was at 2**17 to 2**19."""
+BAND_PIXELS = 2**19
+"""Of a band at least, if memory allows: larger ones took no less time on a CPU."""
 
 USUAL_TILE = 1024
 
 _MARGIN = 1.15
 """What a process is expected to take for each byte of its tensors: the allocator keeps some."""
 
-_ROOMY = 2**28
+_ROOMY = 2**29
 """Bytes up to which a plan may come to take twice as much, where that is left."""
 
 _RETURNING = 1.3
 """What a plan that is not roomy costs: `benchmarks/footprint.py` tells the seconds of both."""
+
+_BEGINNING = 12_000
+"""Pixels that take as long as to begin a band does, on networks of 0.01 to 24 million parameters."""
 
 _REPEATED = 0.04
 """Share of rows that may be computed twice so that a streamed image has parts to resume from."""
@@ -244,7 +247,8 @@ def _expected(plan: Plan, available: int, costs: Costs) -> float:
         # One pass over a large image gains nothing over tiles, and holds many times as much.
         return work * (1.25 if plan.kind == "whole" else 1.1)
     # Few rows are left at the lowest resolution: measured at 1, 2 and 4 of them.
-    return work * (1 + 0.37 * (plan.align / plan.band) ** 2)
+    lowest = 0.37 * (plan.align / plan.band) ** 2
+    return work * (1 + lowest + _BEGINNING / (plan.band * plan.columns))
 
 
 def _costed(plan: Plan, costs: Costs) -> Plan:

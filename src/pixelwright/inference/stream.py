@@ -6,8 +6,9 @@
 
 The operators of the network take turns. For a band of logits each computes those rows that the band
 still lacks, from what it is handed and from the few rows of its input that were kept; then all
-rows that nothing further down will need are let go. So no row is computed twice, and each is
-computed from the same numbers as in one pass over the whole image.
+rows that nothing further down will need are let go. So no row is computed twice but those few that
+are cheaper to compute than to keep (`_rewrites`), and each is computed from the same numbers as in
+one pass over the whole image.
 
 Paper: for encoder-decoder networks, we know of none; for plain stacks of layers, fused-layer
 accelerators, Alwani et al., 2016, https://doi.org/10.1109/MICRO.2016.7783725
@@ -17,14 +18,15 @@ so a fast branch never runs ahead of a slow one by more than the join of both ne
 
 import operator
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixelwright.inference._rows import Node, Overwriting, Rows
+from pixelwright.inference._joined import Joined
+from pixelwright.inference._rows import Node, Overwriting, RowOp, Rows, Writing
 from pixelwright.inference._rowwise import Rowwise, may_be_view
 from pixelwright.inference._windows import Conv
 from pixelwright.inference.graph import IMAGE, Graph
@@ -120,7 +122,9 @@ class Stream:
         for shape in self._rounds(height, band):
             for number, node in enumerate(nodes, start=1):
                 loose[number] = shape[number][0] * sizes[number]
-                most = max(most, buffers + sum(loose) + _copied(node, sizes, shape))
+                given = shape[node.inputs[0]][0] * sizes[node.inputs[0]]
+                beside = _beside(node, given, shape[number][0], width * itemsize)
+                most = max(most, buffers + sum(loose) + beside)
                 if held[number]:
                     loose[number] = 0
                 for source in set(node.inputs):
@@ -227,6 +231,10 @@ class Stream:
     def _node(self, number: int) -> Node:
         return self.graph.nodes[number - 1]
 
+    def _typed(self, op: RowOp) -> bool:
+        """Whether results have the type of what they are made from: not so under autocast."""
+        return self._autocast is None or not isinstance(op, Rowwise)
+
     def _may_write(self, number: int) -> bool:
         """Whether a node may write over its first input: nothing else reads or shares it."""
         node = self.graph.nodes[number]
@@ -236,7 +244,7 @@ class Stream:
         before = self._node(source)
         same = (before.values, before.columns, before.dim) == (node.values, node.columns, node.dim)
         writes = isinstance(node.op, Overwriting) and node.op.overwrites(same)
-        return writes and not may_be_view(before.op)
+        return writes and self._typed(node.op) and not may_be_view(before.op)
 
     def _compute(
         self,
@@ -251,27 +259,35 @@ class Stream:
         spans = [node.op.needs(slot, rows, high) for slot, high in enumerate(own)]
         slabs = [maps[m].take(*span) for m, span in zip(node.inputs, spans, strict=True)]
         made, op = maps[number + 1], node.op
-        # Under autocast the type of a result is not that of what it is made from.
-        typed = self._autocast is None or not isinstance(op, Rowwise)
-        waits = made.buffer is not None and made.waits(rows, keep)
-        if typed and waits and isinstance(op, Rowwise) and op.writes_into:
+        spare = self._in_place[number] and maps[node.inputs[0]].loose is not None
+        writing = made.buffer is not None and made.waits(rows, keep) and self._typed(op)
+        if writing and isinstance(op, Writing) and op.writes(slabs, rows, spare):
             assert made.buffer is not None
-            op.run_into(slabs, made.room(rows, made.buffer))
+            op.run_into(slabs, rows, made.room(rows, made.buffer))
             return
         starts = [first for first, _ in spans]
-        spare = typed and self._in_place[number] and maps[node.inputs[0]].loose is not None
         run = op.run_over if spare and isinstance(op, Overwriting) else op.run
         made.put(run(slabs, starts, rows, own), rows, keep)
 
 
-def _copied(node: Node, sizes: Sequence[int], shape: Sequence[tuple[int, int]]) -> int:
-    """What an operator takes besides: weights in an order of its own, and a padded input."""
-    if not isinstance(node.op, Conv):
+def _beside(node: Node, given: int, rows: int, width: int) -> int:
+    """Bytes that an operator takes besides: weights in an order of its own, and a padded input.
+
+    Args:
+        node: The operator.
+        given: Bytes of the rows that are added to its input.
+        rows: That are added to its result.
+        width: Bytes of a row of the image if it had one channel.
+    """
+    op = node.op
+    if isinstance(op, Joined) and rows:
+        first, stop = op.between((rows, 2 * rows), 4 * rows)  # in the middle of a map
+        held = (stop - first) * op.first.values * round(op.first.columns * width)
+        parts = (_beside(op.first, given, stop - first, width), _beside(op.last, held, rows, width))
+        return held + max(parts)
+    if not isinstance(op, Conv):
         return 0
-    weight = node.op.weight
-    source = node.inputs[0]
-    padded = shape[source][0] * sizes[source] if any(node.op.padding) else 0
-    return weight.numel() * weight.element_size() + padded
+    return op.weight.numel() * op.weight.element_size() + (given if any(op.padding) else 0)
 
 
 class _Map:

@@ -1,0 +1,47 @@
+"""Two operators that run as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pixelwright.inference._rows import Node, Rows
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One operator behind another, which is computed anew for each band: a few rows for two bands.
+
+    In return the map between them is not copied to where it would wait for the next band.
+
+    Args:
+        first: Takes one map.
+        last: Takes the map of the first alone.
+    """
+
+    first: Node
+    last: Node
+
+    def height(self, heights: Sequence[int]) -> int:
+        return self.last.op.height([self.first.op.height(heights)])
+
+    def needs(self, number: int, rows: Rows, height: int) -> Rows:
+        between = self.between(rows, self.first.op.height([height]))
+        return self.first.op.needs(number, between, height)
+
+    def between(self, rows: Rows, height: int) -> Rows:
+        """The rows between both.
+
+        Args:
+            rows: Of the result.
+            height: Of the map between.
+        """
+        return self.last.op.needs(0, rows, height)
+
+    def run(
+        self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
+    ) -> Tensor:
+        height = self.first.op.height(heights)
+        between = self.between(rows, height)
+        found = self.first.op.run(slabs, starts, between, heights)
+        return self.last.op.run([found], [between[0]], rows, [height])
