@@ -48,6 +48,7 @@ def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"pixelwright.{place}.WHOLE_PIXELS", 100)
     monkeypatch.setattr("pixelwright.inference.plan.BAND_PIXELS", 2**11)
     monkeypatch.setattr("pixelwright.inference.plan._PART_PIXELS", 2**12)
+    monkeypatch.setattr("pixelwright.inference.plan._BEGINNING", 50)
     monkeypatch.setattr("pixelwright.inference.plan._REPEATED", 0.5)
 
 
@@ -150,7 +151,7 @@ from pixelwright.types import silent
 import pixelwright.inference.plan as plan, pixelwright.jobs.mask_planning as planning
 
 plan.WHOLE_PIXELS = planning.WHOLE_PIXELS = 100
-plan.BAND_PIXELS, plan._PART_PIXELS, plan._REPEATED = 2**11, 2**12, 0.5
+plan.BAND_PIXELS, plan._PART_PIXELS, plan._BEGINNING, plan._REPEATED = 2**11, 2**12, 50, 0.5
 import pixelwright.jobs.masks as masks
 masks.IN_MEMORY = 0
 finish = Canvas.finish_part

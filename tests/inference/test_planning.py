@@ -138,11 +138,11 @@ def test_a_plan_keeps_what_it_frees_if_it_is_small_and_twice_its_bytes_are_left(
     assert not roomy(replace(plan, bytes=2**29), 2**40)
 
 
-def test_bands_are_as_tall_as_memory_allows_up_to_where_their_number_does_not_matter() -> None:
-    bands = [
-        plan_for(costs(), 8192, 4096, available=available).band for available in (2 * 10**8, 10**10)
-    ]
-    assert bands == [64, 128]
+@pytest.mark.parametrize(("width", "band"), [(1024, 512), (4096, 128)])
+def test_bands_have_the_pixels_at_which_their_number_no_longer_matters(width, band) -> None:
+    subject = replace(costs(), arena=True)  # strips would keep what they free
+    plan = plan_for(subject, 8192, width, available=10**10)
+    assert (plan.kind, plan.columns, plan.band) == ("stream", width, band)
 
 
 def test_a_larger_budget_is_never_slower() -> None:

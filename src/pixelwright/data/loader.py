@@ -5,13 +5,14 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import count
 
 import cv2
 import numpy as np
 
 from pixelwright.data.aim import Aim, ClassAware, Places
-from pixelwright.data.augment import Augment, apply, draw, generator
+from pixelwright.data.augment import Augment, Draw, apply, draw, generator
 from pixelwright.data.dataset import Dataset
 from pixelwright.data.paste import CopyBlob, Pasted
 from pixelwright.errors import PixelwrightError, PixelwrightWarning
@@ -152,19 +153,21 @@ class Loader:
             size = sample.image.shape[:2]
             around = divmod(aim.pixel, size[1]) if aim and aim.pixel is not None else None
             change = draw(self.augment, self.seed, position, size, self.crop, around)
-            paste = self._paste
-
-            def compose(crop: Sample) -> None:
-                if paste is not None:
-                    pasted.extend(paste(crop, change, number, self.seed, position))
-
-            apply(change, sample, self.crop, into, compose if paste else None)
+            compose = partial(self._compose, pasted, change, number, position)
+            apply(change, sample, self.crop, into, compose if self._paste else None)
         except PixelwrightError:
             raise
         except Exception as error:
             error.add_note(f"while cropping {self.dataset.entries[number].image}, draw {position}")
             raise
         return pasted
+
+    def _compose(
+        self, pasted: list[Pasted], change: Draw, number: int, position: int, crop: Sample
+    ) -> None:
+        """Paste into a crop, and tell what."""
+        assert self._paste is not None
+        pasted.extend(self._paste(crop, change, number, self.seed, position))
 
     def _entry_at(self, position: int) -> int:
         epoch, place = divmod(position, len(self._slots))

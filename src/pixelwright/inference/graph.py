@@ -145,14 +145,13 @@ class _Reader:
             one: Slot(number) for number, one in enumerate(given)
         }
 
-        def fill(tree: Any) -> Any:
-            return map_arg(tree, values.get)
-
+        args: Any = map_arg(node.args, values.get)
+        kwargs: Any = map_arg(node.kwargs, values.get)
         value = node.meta["val"]
         shape = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
         maps = tuple(self.maps[one] for one in given)
         target = _functional(node.target)
-        return Call(target, tuple(fill(node.args)), dict(fill(node.kwargs)), maps, shape)
+        return Call(target, tuple(args), dict(kwargs), maps, shape)
 
     def _add(
         self,

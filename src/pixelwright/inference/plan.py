@@ -41,7 +41,7 @@ _RETURNING = 1.3
 """What a plan that is not roomy costs: `benchmarks/footprint.py` tells the seconds of both."""
 
 _BEGINNING = 12_000
-"""Pixels that take as long as to begin a band does, on networks of 0.01 to 24 million parameters."""
+"""Pixels that take as long as to begin a band: on networks of 0.01 to 24 million parameters."""
 
 _REPEATED = 0.04
 """Share of rows that may be computed twice so that a streamed image has parts to resume from."""

@@ -20,6 +20,7 @@ import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -205,18 +206,21 @@ class Stream:
     ) -> list[int]:
         """Behind the last row of each map that so many rows of the image suffice for; no logits."""
         reached = [image]
-        for number, node in enumerate(self.graph.nodes, start=1):
-
-            def lacks(stop: int, number: int = number, node: Node = node) -> bool:
-                rows = (done[number], stop)
-                return any(
-                    node.op.needs(slot, rows, heights[source])[1] > reached[source]
-                    for slot, source in enumerate(node.inputs)
-                )
-
+        for number in range(1, len(heights)):
             some = range(done[number] + 1, need[number] + 1)
+            lacks = partial(self._lacks, number, done[number], reached, heights)
             reached.append(done[number] + bisect_left(some, True, key=lacks))
         return [*reached[:-1], done[-1]]
+
+    def _lacks(
+        self, number: int, done: int, reached: list[int], heights: list[int], stop: int
+    ) -> bool:
+        """Whether rows from `done` to `stop` of a map need rows that are not there."""
+        node = self._node(number)
+        return any(
+            node.op.needs(slot, (done, stop), heights[source])[1] > reached[source]
+            for slot, source in enumerate(node.inputs)
+        )
 
     def _needed_from(self, number: int, done: list[int], heights: list[int]) -> int:
         """The first row of a map that is needed once so many rows of each map are done."""

@@ -16,6 +16,7 @@ much (`benchmarks/footprint.py`).
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -141,13 +142,12 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         storage = tensor.untyped_storage()
         bytes_ = storage.nbytes()
-
-        def freed(_: Any) -> None:
-            self._live -= bytes_
-            del self._storages[address]
-
         self._live += bytes_
-        self._storages[address] = weakref.ref(storage, freed)
+        self._storages[address] = weakref.ref(storage, partial(self._freed, address, bytes_))
+
+    def _freed(self, address: int, bytes_: int, _: Any) -> None:
+        self._live -= bytes_
+        del self._storages[address]
 
 
 class _FusedAttention(TorchFunctionMode):
