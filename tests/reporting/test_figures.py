@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from pixelwright.reporting.figures import (
+    Look,
+    draw_losses,
     loss_svg,
     loss_vs_epochs,
     score_svg,
@@ -36,6 +39,22 @@ def test_a_log_of_any_length_makes_a_figure(tmp_path: Path, count: int) -> None:
     with Image.open(tmp_path / "loss.png") as figure:
         assert figure.size[0] > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["loss.png"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.05, 1.2), (0.03, 0.6), (1e-4, 2.0), (1e-7, 1.0)])
+def test_losses_that_fall_far_have_numbers_beside_them(low: float, high: float) -> None:
+    axes = Figure().subplots()
+    draw_losses(axes, [{"epoch": 1, "train_loss": high}, {"epoch": 2, "train_loss": low}], Look())
+    assert axes.get_yscale() == "log"
+    axes.figure.canvas.draw()
+    bottom, top = axes.get_ylim()
+    shown = [
+        float(label.get_text().replace("\N{MINUS SIGN}", "-"))
+        for label in axes.get_yticklabels()
+        if bottom <= label.get_position()[1] <= top
+    ]
+    assert 3 <= len(shown) <= 15
+    assert shown == sorted(shown)
 
 
 def test_validations_without_a_number_are_left_out_of_the_curve() -> None:

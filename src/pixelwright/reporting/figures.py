@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from pixelwright.files import write_bytes
 from pixelwright.types import CHOSEN_BY, chosen_score
@@ -92,6 +92,11 @@ def draw_losses(axes: Axes, rows: Sequence[Row], look: Look) -> None:
     # On a linear axis a fall by more than this leaves the end of the curve flat on the ground.
     if every and 0 < 15 * min(every) < max(every):
         axes.set_yscale("log")
+        # By default only powers of ten have numbers, and there may be but one.
+        between = (1, 2, 5) if max(every) < 1e4 * min(every) else (1,)
+        axes.yaxis.set_major_locator(LogLocator(subs=between))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     elif every:
         axes.set_ylim(bottom=min(0.0, *every))
     _finish(axes, look, "loss")
