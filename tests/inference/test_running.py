@@ -200,7 +200,7 @@ def test_sizes_bands_and_parts_drawn_at_random_give_what_one_pass_gives(unet: Su
         height, width = (int(n) for n in drawn.integers(1, 160, 2))
         high, wide = (-(-n // align) * align for n in (height, width))
         rows, columns = (
-            min(2 * halo + align * int(drawn.integers(1, 12)), n) for n in (high, wide)
+            min(2 * halo + align * int(drawn.integers(4, 16)), n) for n in (high, wide)
         )
         band = align * int(drawn.integers(1, 9))
         seen = picture(height, width, seed=int(drawn.integers(100)))
