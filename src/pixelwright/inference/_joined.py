@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pixelwright.inference._rows import Node, Rows
+from pixelwright.inference._rows import Node, Rows, workspace_bytes
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Joined:
         return self.last.op.height([self.first.op.height(heights)])
 
     def needs(self, number: int, rows: Rows, height: int) -> Rows:
-        between = self.between(rows, self.first.op.height([height]))
+        between = self._between(rows, self.first.op.height([height]))
         return self.first.op.needs(number, between, height)
 
-    def between(self, rows: Rows, height: int) -> Rows:
+    def _between(self, rows: Rows, height: int) -> Rows:
         """The rows between both.
 
         Args:
@@ -42,6 +42,13 @@ class Joined:
         self, slabs: Sequence[Tensor], starts: Sequence[int], rows: Rows, heights: Sequence[int]
     ) -> Tensor:
         height = self.first.op.height(heights)
-        between = self.between(rows, height)
+        between = self._between(rows, height)
         found = self.first.op.run(slabs, starts, between, heights)
         return self.last.op.run([found], [between[0]], rows, [height])
+
+    def workspace_bytes(self, given: int, rows: int, width: int) -> int:
+        """The map between both, and what they take in turn."""
+        first, stop = self._between((rows, 2 * rows), 4 * rows)  # in the middle of a map
+        held = (stop - first) * self.first.values * round(self.first.columns * width)
+        ops = ((self.first.op, given, stop - first), (self.last.op, held, rows))
+        return held + max(workspace_bytes(*one, width) for one in ops)

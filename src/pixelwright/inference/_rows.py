@@ -120,6 +120,26 @@ class Writing(Protocol):
         ...
 
 
+@runtime_checkable
+class WithWorkspace(Protocol):
+    """A `RowOp` that takes memory besides its input and its result."""
+
+    def workspace_bytes(self, given: int, rows: int, width: int) -> int:
+        """How much.
+
+        Args:
+            given: Bytes of the rows that are added to its input.
+            rows: That are added to its result, at least one.
+            width: Bytes of a row of the image if it had one channel.
+        """
+        ...
+
+
+def workspace_bytes(op: RowOp, given: int, rows: int, width: int) -> int:
+    """What any operator takes; arguments as in `WithWorkspace`, but there may be no rows."""
+    return op.workspace_bytes(given, rows, width) if isinstance(op, WithWorkspace) and rows else 0
+
+
 def flat(map_: Tensor) -> Tensor | None:
     """A map "1 c h w" as "h wc", a view; None where its values do not lie so.
 

@@ -80,6 +80,10 @@ class Conv(_Windowed):
         )
         return found.relu_() if self.relu else found
 
+    def workspace_bytes(self, given: int, rows: int, width: int) -> int:
+        """Weights in an order of their own, and a padded input."""
+        return self.weight.nbytes + (given if any(self.padding) else 0)
+
 
 def _fuses(slab: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN computes a ReLU within a convolution; PyTorch calls that for Inductor only."""

@@ -26,10 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixelwright.inference._joined import Joined
-from pixelwright.inference._rows import Node, Overwriting, RowOp, Rows, Writing
+from pixelwright.inference._rows import Node, Overwriting, RowOp, Rows, Writing, workspace_bytes
 from pixelwright.inference._rowwise import Rowwise, may_be_view
-from pixelwright.inference._windows import Conv
 from pixelwright.inference.graph import IMAGE, Graph
 
 Read = Callable[[int, int], Tensor]
@@ -124,8 +122,8 @@ class Stream:
             for number, node in enumerate(nodes, start=1):
                 loose[number] = shape[number][0] * sizes[number]
                 given = shape[node.inputs[0]][0] * sizes[node.inputs[0]]
-                beside = _beside(node, given, shape[number][0], width * itemsize)
-                most = max(most, buffers + sum(loose) + beside)
+                workspace = workspace_bytes(node.op, given, shape[number][0], width * itemsize)
+                most = max(most, buffers + sum(loose) + workspace)
                 if held[number]:
                     loose[number] = 0
                 for source in set(node.inputs):
@@ -272,26 +270,6 @@ class Stream:
         starts = [first for first, _ in spans]
         run = op.run_over if spare and isinstance(op, Overwriting) else op.run
         made.put(run(slabs, starts, rows, own), rows, keep)
-
-
-def _beside(node: Node, given: int, rows: int, width: int) -> int:
-    """Bytes that an operator takes besides: weights in an order of its own, and a padded input.
-
-    Args:
-        node: The operator.
-        given: Bytes of the rows that are added to its input.
-        rows: That are added to its result.
-        width: Bytes of a row of the image if it had one channel.
-    """
-    op = node.op
-    if isinstance(op, Joined) and rows:
-        first, stop = op.between((rows, 2 * rows), 4 * rows)  # in the middle of a map
-        held = (stop - first) * op.first.values * round(op.first.columns * width)
-        parts = (_beside(op.first, given, stop - first, width), _beside(op.last, held, rows, width))
-        return held + max(parts)
-    if not isinstance(op, Conv):
-        return 0
-    return op.weight.numel() * op.weight.element_size() + (given if any(op.padding) else 0)
 
 
 class _Map:
