@@ -27,7 +27,7 @@ WHOLE_PIXELS = 2**22
 """Up to here one pass is no slower than streaming, which takes seconds to prepare."""
 
 BAND_PIXELS = 2**19
-"""Of a band at least, if memory allows: larger ones took no less time on a CPU."""
+"""Of a band at least, if memory allows: `benchmarks/bands.py` tells what more save and take."""
 
 USUAL_TILE = 1024
 
@@ -41,7 +41,7 @@ _RETURNING = 1.3
 """What a plan that is not roomy costs: `benchmarks/footprint.py` tells the seconds of both."""
 
 _BEGINNING = 12_000
-"""Pixels that take as long as to begin a band: on networks of 0.01 to 24 million parameters."""
+"""Pixels that take as long as to begin a band: between the networks of `benchmarks/bands.py`."""
 
 _REPEATED = 0.04
 """Share of rows that may be computed twice so that a streamed image has parts to resume from."""
